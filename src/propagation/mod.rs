@@ -1,0 +1,1 @@
+//! How trace context travels in headers and events.

@@ -1,0 +1,1 @@
+//! What Dapr is: its calls as a table.

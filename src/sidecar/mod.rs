@@ -1,0 +1,1 @@
+//! An embedded Dapr sidecar for development and tests.
