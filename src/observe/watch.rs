@@ -1,0 +1,102 @@
+use http::{HeaderMap, Method, Response};
+use http_body::Body;
+use tokio::time::Instant;
+
+use super::{End, Recording, ResponseHead};
+use crate::classify::{Classifier, Ending, Protocol, Side};
+
+/// Holds the recording of one exchange and sees to it that it ends exactly once: dropping it is an end too.
+#[derive(Debug)]
+pub(super) struct Watch<R: Recording> {
+    /// `None` once it has ended.
+    recording: Option<R>,
+    classifier: Classifier,
+    started: Instant,
+    method: Method,
+    /// How many bytes the body must have, where the head or the body says so.
+    expected: Option<u64>,
+    seen: u64,
+    /// Set while inner code runs. If it is still set in the drop, that code did not return: it panicked. This holds also
+    /// where the panic was caught (as a runtime does) and the future is dropped later.
+    running: bool,
+}
+
+impl<R: Recording> Watch<R> {
+    pub(super) fn new(recording: R, protocol: Protocol, side: Side, method: Method) -> Self {
+        Self {
+            recording: Some(recording),
+            classifier: Classifier::new(protocol, side),
+            started: Instant::now(),
+            method,
+            expected: None,
+            seen: 0,
+            running: false,
+        }
+    }
+
+    /// Runs inner code in the recording's scope.
+    pub(super) fn run<T>(&mut self, inner: impl FnOnce() -> T) -> T {
+        let _scope = self.recording.as_ref().map(Recording::enter);
+        self.running = true;
+        let result = inner();
+        self.running = false;
+        result
+    }
+
+    /// The head has arrived. Ends the recording if the head is the whole answer.
+    pub(super) fn head<B: Body>(&mut self, response: &Response<B>) {
+        let head = ResponseHead {
+            status: response.status(),
+            headers: response.headers(),
+            version: response.version(),
+            extensions: response.extensions(),
+        };
+        self.classifier.head(head.status, head.headers);
+        if let Some(recording) = &mut self.recording {
+            recording.head(&head);
+        }
+        self.expected = response.body().size_hint().exact();
+        if self.classifier.is_decided() || self.classifier.has_no_body(&self.method) || response.body().is_end_stream()
+        {
+            self.end(Ending::Complete);
+        }
+    }
+
+    pub(super) fn data(&mut self, bytes: usize) {
+        self.seen = self.seen.saturating_add(bytes as u64);
+        if let Some(recording) = &mut self.recording {
+            recording.data(bytes);
+        }
+    }
+
+    pub(super) fn trailers(&mut self, trailers: &HeaderMap) {
+        self.classifier.trailers(trailers);
+        self.end(Ending::Complete);
+    }
+
+    /// Ends the recording; does nothing if it has ended already.
+    pub(super) fn end(&mut self, ending: Ending) {
+        if let Some(recording) = self.recording.take() {
+            let outcome = self.classifier.clone().finish(ending);
+            recording.end(&End { outcome: &outcome, elapsed: self.started.elapsed() });
+        }
+    }
+
+    fn is_body_whole(&self) -> bool {
+        // A server stops polling a body of known length once it has written that many bytes.
+        self.expected.is_some_and(|expected| self.seen >= expected)
+    }
+}
+
+impl<R: Recording> Drop for Watch<R> {
+    fn drop(&mut self) {
+        let ending = if self.running {
+            Ending::Panicked
+        } else if self.is_body_whole() {
+            Ending::Complete
+        } else {
+            Ending::Cancelled
+        };
+        self.end(ending);
+    }
+}

@@ -1,0 +1,92 @@
+//! Where the spans of layers come from.
+
+use std::{
+    fmt,
+    sync::{Arc, OnceLock},
+};
+
+use opentelemetry::{
+    Context, InstrumentationScope, global,
+    trace::{
+        Span, SpanBuilder, SpanContext, SpanId, TraceContextExt, TraceFlags, TraceId, TraceState, Tracer,
+        TracerProvider,
+    },
+};
+
+use crate::semconv;
+
+/// Starts a span and puts it into a copy of its parent's context. Erased here, so that no layer needs a type parameter for
+/// the tracer and a span is boxed only where the API does it anyway.
+type Start = dyn Fn(SpanBuilder, &Context) -> Context + Send + Sync;
+
+/// Where a layer's spans come from: a given provider, or the global one.
+///
+/// The global provider is looked up when the first call is made, once: telemetry may be installed after the service was
+/// built, but not after it was used.
+#[derive(Clone)]
+pub(crate) struct SpanSource {
+    /// `None` inside: nothing listens.
+    start: Arc<OnceLock<Option<Box<Start>>>>,
+}
+
+impl SpanSource {
+    pub(crate) fn global() -> Self {
+        Self { start: Arc::new(OnceLock::new()) }
+    }
+
+    pub(crate) fn of<P>(provider: &P) -> Self
+    where
+        P: TracerProvider,
+        P::Tracer: Send + Sync + 'static,
+        <P::Tracer as Tracer>::Span: Send + Sync + 'static,
+    {
+        Self { start: Arc::new(OnceLock::from(starter(provider))) }
+    }
+
+    /// `None` if nothing listens: there is no provider, or it is OpenTelemetry's no-op one.
+    pub(crate) fn get(&self) -> Option<&Start> {
+        self.start.get_or_init(|| starter(&global::tracer_provider())).as_deref()
+    }
+}
+
+fn starter<P>(provider: &P) -> Option<Box<Start>>
+where
+    P: TracerProvider,
+    P::Tracer: Send + Sync + 'static,
+    <P::Tracer as Tracer>::Span: Send + Sync + 'static,
+{
+    let scope = InstrumentationScope::builder(semconv::SCOPE)
+        .with_version(env!("CARGO_PKG_VERSION"))
+        .with_schema_url(semconv::SCHEMA_URL)
+        .build();
+    let tracer = provider.tracer_with_scope(scope);
+    if is_noop(&tracer) {
+        return None;
+    }
+    Some(Box::new(move |builder, parent| parent.with_span(tracer.build_with_context(builder, parent))))
+}
+
+/// The API has no question for this, but an answer: asked for a span in a suppressed context, the no-op tracer hands back
+/// its parent's context, and a real one hands back none. Nothing is recorded or exported by asking.
+fn is_noop<T: Tracer>(tracer: &T) -> bool {
+    let parent = SpanContext::new(
+        TraceId::from_bytes([1; 16]),
+        SpanId::from_bytes([1; 8]),
+        TraceFlags::NOT_SAMPLED,
+        true,
+        TraceState::NONE,
+    );
+    let suppressed = Context::new().with_remote_span_context(parent.clone()).with_telemetry_suppressed();
+    *tracer.build_with_context(tracer.span_builder("probe"), &suppressed).span_context() == parent
+}
+
+impl fmt::Debug for SpanSource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let state = match self.start.get() {
+            None => "not looked up yet",
+            Some(None) => "off",
+            Some(Some(_)) => "on",
+        };
+        f.debug_tuple("SpanSource").field(&state).finish()
+    }
+}

@@ -1,0 +1,111 @@
+//! URLs as telemetry may show them: without credentials, without the values of telling query keys, of bounded length.
+
+use http::Uri;
+
+use crate::semconv::capped;
+
+/// The longest URL or query that becomes an attribute, in bytes.
+const MAX_URL: usize = 2048;
+
+/// Keys whose values are never shown, compared without case. The first four are the conventions' own list (*URL*,
+/// `url.query`); the rest is what services of this field put secrets into.
+const SECRET_KEYS: [&str; 16] = [
+    "awsaccesskeyid",
+    "signature",
+    "sig",
+    "x-goog-signature",
+    "access_token",
+    "api_key",
+    "api-key",
+    "apikey",
+    "client_secret",
+    "code",
+    "dapr-api-token",
+    "key",
+    "password",
+    "refresh_token",
+    "secret",
+    "token",
+];
+
+/// A query with the values of telling keys replaced by `REDACTED`.
+pub(crate) fn capped_query(query: &str) -> String {
+    let query = capped(query, MAX_URL);
+    let mut shown = String::with_capacity(query.len());
+    for (index, pair) in query.split('&').enumerate() {
+        if index > 0 {
+            shown.push('&');
+        }
+        match pair.split_once('=') {
+            Some((key, _)) if is_secret(key) => {
+                shown.push_str(key);
+                shown.push_str("=REDACTED");
+            }
+            _ => shown.push_str(pair),
+        }
+    }
+    shown
+}
+
+/// An absolute URL without user information and with a redacted query.
+pub(crate) fn redacted_url(uri: &Uri) -> String {
+    let mut shown = String::with_capacity(64);
+    if let Some(scheme) = uri.scheme_str() {
+        shown.push_str(scheme);
+        shown.push_str("://");
+    }
+    if let Some(authority) = uri.authority() {
+        // What stands before the `@` is a name and a password.
+        let host = authority.as_str().rsplit('@').next().unwrap_or_default();
+        shown.push_str(host);
+    }
+    shown.push_str(capped(uri.path(), MAX_URL));
+    if let Some(query) = uri.query() {
+        shown.push('?');
+        shown.push_str(&capped_query(query));
+    }
+    shown
+}
+
+fn is_secret(key: &str) -> bool {
+    // A key may hide behind percent-encoding, as `%74oken`.
+    let key = percent_encoding::percent_decode_str(key).decode_utf8_lossy();
+    SECRET_KEYS.iter().any(|secret| key.eq_ignore_ascii_case(secret) || is_metadata_of(&key, secret))
+}
+
+/// Dapr's HTTP API carries metadata as `metadata.<key>=<value>`.
+fn is_metadata_of(key: &str, secret: &str) -> bool {
+    key.get(..9).is_some_and(|prefix| prefix.eq_ignore_ascii_case("metadata.")) && key[9..].eq_ignore_ascii_case(secret)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{capped_query, redacted_url};
+
+    #[test]
+    fn telling_values_are_redacted() {
+        for (query, shown) in [
+            ("a=1&sig=abc&b=2", "a=1&sig=REDACTED&b=2"),
+            ("Token=x", "Token=REDACTED"),
+            ("%74oken=x", "%74oken=REDACTED"),
+            ("metadata.apiKey=x", "metadata.apiKey=REDACTED"),
+            ("token", "token"),
+            ("", ""),
+            ("a=b=c&&", "a=b=c&&"),
+        ] {
+            assert_eq!(capped_query(query), shown);
+        }
+    }
+
+    #[test]
+    fn credentials_are_left_out() {
+        let url = |text: &str| redacted_url(&text.parse().unwrap());
+        assert_eq!(url("http://user:secret@shop:80/a?token=1"), "http://shop:80/a?token=REDACTED");
+        assert_eq!(url("https://shop/"), "https://shop/");
+    }
+
+    #[test]
+    fn a_long_query_is_cut() {
+        assert!(capped_query(&"ä".repeat(10_000)).len() <= super::MAX_URL);
+    }
+}
