@@ -107,13 +107,21 @@ impl MetricRecorder {
     /// A meter provider whose measurements end up here. Its resource is `service.name` and nothing else.
     pub fn provider(&self, service: impl Into<Arc<str>>) -> SdkMeterProvider {
         let service = service.into();
-        let mut providers = lock(&self.providers);
         let resource = Resource::builder_empty().with_service_name(service.to_string()).build();
-        let exporter = Exporter { service, number: providers.len(), latest: Arc::clone(&self.latest) };
+        let exporter = self.exporter(service);
         let reader = PeriodicReader::builder(exporter).with_interval(INTERVAL).build();
         let provider = SdkMeterProvider::builder().with_resource(resource).with_reader(reader).build();
-        providers.push(provider.clone());
+        lock(&self.providers).push(provider.clone());
         provider
+    }
+
+    /// For a provider that is built elsewhere: an exporter whose measurements end up here. Such a provider is not flushed
+    /// by the questions: flush it first.
+    pub fn exporter<N: Into<Arc<str>>>(&self, service: N) -> impl PushMetricExporter + use<N> {
+        let mut latest = lock(&self.latest);
+        let number = latest.len();
+        latest.insert(number, Vec::new());
+        Exporter { service: service.into(), number, latest: Arc::clone(&self.latest) }
     }
 
     /// Takes over what was measured up to now. The questions do it themselves; a provider that was shut down keeps what
