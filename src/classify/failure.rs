@@ -149,6 +149,7 @@ fn as_dyn_error<E: 'static>(error: &E) -> Option<&(dyn Error + 'static)> {
     concrete::<tonic::transport::Error>(error)
         .or_else(|| concrete::<tonic::Status>(error))
         .or_else(|| concrete::<axum::Error>(error))
+        .or_else(|| concrete::<hyper_util::client::legacy::Error>(error))
         .or_else(|| concrete::<hyper::Error>(error))
         .or_else(|| concrete::<h2::Error>(error))
         .or_else(|| concrete::<io::Error>(error))

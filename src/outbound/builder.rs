@@ -1,0 +1,79 @@
+use opentelemetry::{
+    metrics::MeterProvider,
+    trace::{Tracer, TracerProvider},
+};
+use tower::ServiceBuilder;
+
+use super::{ApiToken, ApiTokenLayer, Dapr, DaprService, Endpoint, endpoint::token_from_env};
+use crate::{Error, metrics::MetricsLayer, observe::ObserveLayer, trace::TraceLayer};
+
+/// Builds a [`Dapr`] over the ready stack. Made by [`Dapr::builder`].
+#[derive(Debug)]
+#[must_use]
+pub struct Builder {
+    endpoint: Option<Endpoint>,
+    token: Option<ApiToken>,
+    trace: TraceLayer,
+    metrics: MetricsLayer,
+}
+
+impl Builder {
+    pub(super) fn new() -> Self {
+        Self { endpoint: None, token: None, trace: TraceLayer::client(), metrics: MetricsLayer::client() }
+    }
+
+    /// Where the sidecar is. Defaults to [`Endpoint::from_env`].
+    pub fn endpoint(mut self, endpoint: Endpoint) -> Self {
+        self.endpoint = Some(endpoint);
+        self
+    }
+
+    /// The token that the sidecar asks for. Defaults to `DAPR_API_TOKEN`.
+    pub fn api_token(mut self, token: ApiToken) -> Self {
+        self.token = Some(token);
+        self
+    }
+
+    /// Where spans go. Defaults to the global provider.
+    pub fn tracer_provider<P>(mut self, provider: &P) -> Self
+    where
+        P: TracerProvider,
+        P::Tracer: Send + Sync + 'static,
+        <P::Tracer as Tracer>::Span: Send + Sync + 'static,
+    {
+        self.trace = self.trace.with_tracer_provider(provider);
+        self
+    }
+
+    /// Where metrics go. Defaults to the global provider.
+    pub fn meter_provider(mut self, provider: &(impl MeterProvider + ?Sized)) -> Self {
+        self.metrics = self.metrics.with_meter_provider(provider);
+        self
+    }
+
+    /// Puts the stack around a channel that connects when it is first used.
+    ///
+    /// # Errors
+    ///
+    /// If an environment variable that is not overridden here holds what it cannot, or the endpoint asks for TLS and
+    /// feature `tls` is off.
+    ///
+    /// # Panics
+    ///
+    /// Outside of a tokio runtime.
+    pub fn build(self) -> Result<Dapr, Error> {
+        let endpoint = self.endpoint.map_or_else(Endpoint::from_env, Ok)?;
+        let token = self.token.map_or_else(token_from_env, |token| Ok(Some(token)))?;
+        let channel = endpoint.connect_lazy()?;
+
+        let trace = self.trace.with_server_address(endpoint.host(), endpoint.port());
+        let metrics = self.metrics.with_server_address(endpoint.host(), endpoint.port());
+        let stack = ServiceBuilder::new()
+            // Outermost: the whole call, as its caller sees it.
+            .layer(ObserveLayer::new((trace, metrics)))
+            // Next to the channel: no other layer sees the token.
+            .layer(ApiTokenLayer::new(token))
+            .service(channel);
+        Ok(Dapr::from(DaprService::new(stack)))
+    }
+}

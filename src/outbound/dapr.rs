@@ -1,0 +1,149 @@
+use std::{
+    fmt,
+    future::Future,
+    pin::Pin,
+    task::{Context, Poll},
+};
+
+use bytes::Bytes;
+use dapr::dapr::proto::runtime::v1::dapr_client::DaprClient;
+use http::{Request, Response};
+use http_body::Body;
+use tonic::{body::Body as TonicBody, codegen::StdError};
+use tower::{ServiceExt, util::BoxCloneSyncService};
+use tower_service::Service;
+
+use super::{Builder, Invoke, Publish, State};
+use crate::Error;
+
+/// A handle to Dapr: all its building blocks, over one stack of layers.
+///
+/// Cheap to clone, used by `&self`, and not generic: the stack is boxed here, at the edge. See the
+/// [module docs](crate::outbound) for an example.
+///
+/// # Cancel safety
+///
+/// Dropping the future of a call cancels it on the wire. Whether the sidecar has acted on it by then is not known.
+#[derive(Clone)]
+pub struct Dapr {
+    client: DaprClient<DaprService>,
+}
+
+impl Dapr {
+    /// Over the ready stack, configured by the environment; see [`Endpoint::from_env`](super::Endpoint::from_env) and
+    /// `DAPR_API_TOKEN`. Connects when it is first used.
+    ///
+    /// # Errors
+    ///
+    /// As [`Builder::build`].
+    ///
+    /// # Panics
+    ///
+    /// Outside of a tokio runtime.
+    pub fn connect() -> Result<Self, Error> {
+        Self::builder().build()
+    }
+
+    /// Over the ready stack, with settings.
+    pub fn builder() -> Builder {
+        Builder::new()
+    }
+
+    /// Over any stack of layers around a tonic channel.
+    ///
+    /// ```
+    /// use tower::ServiceBuilder;
+    /// use tower_dapr::{outbound::Dapr, trace::TraceLayer};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() {
+    /// let channel = tonic::transport::Endpoint::from_static("http://127.0.0.1:50001").connect_lazy();
+    /// let dapr = Dapr::new(ServiceBuilder::new().layer(TraceLayer::client()).service(channel));
+    /// # let _ = dapr;
+    /// # }
+    /// ```
+    pub fn new<S, B>(stack: S) -> Self
+    where
+        S: Service<Request<TonicBody>, Response = Response<B>> + Clone + Send + Sync + 'static,
+        S::Error: Into<StdError>,
+        S::Future: Send,
+        B: Body<Data = Bytes> + Send + 'static,
+        B::Error: Into<StdError>,
+    {
+        Self::from(DaprService::new(stack))
+    }
+
+    /// The generated client over the same stack: for calls, and settings of calls, that have no method here.
+    #[must_use]
+    pub fn raw(&self) -> DaprClient<DaprService> {
+        self.client.clone()
+    }
+
+    /// Service invocation: calls a method of another app.
+    pub fn invoke(&self, app_id: impl Into<String>) -> Invoke {
+        Invoke::new(self.raw(), app_id.into())
+    }
+
+    /// State: the key/value store of this name.
+    pub fn state(&self, store: impl Into<String>) -> State {
+        State::new(self.raw(), store.into())
+    }
+
+    /// Publish/subscribe: sends an event to a topic of the pub/sub component of this name.
+    pub fn publish(&self, pubsub: impl Into<String>, topic: impl Into<String>) -> Publish {
+        Publish::new(self.raw(), pubsub.into(), topic.into())
+    }
+}
+
+impl From<DaprService> for Dapr {
+    fn from(service: DaprService) -> Self {
+        Self { client: DaprClient::new(service) }
+    }
+}
+
+impl fmt::Debug for Dapr {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Dapr")
+    }
+}
+
+type Erased = BoxCloneSyncService<Request<TonicBody>, Response<TonicBody>, StdError>;
+
+/// A stack of layers around a channel, as one type that can be named.
+#[derive(Clone)]
+pub struct DaprService(Erased);
+
+impl DaprService {
+    /// Erases the type of a stack.
+    pub fn new<S, B>(stack: S) -> Self
+    where
+        S: Service<Request<TonicBody>, Response = Response<B>> + Clone + Send + Sync + 'static,
+        S::Error: Into<StdError>,
+        S::Future: Send,
+        B: Body<Data = Bytes> + Send + 'static,
+        B::Error: Into<StdError>,
+    {
+        let stack = stack.map_err(Into::into).map_response(|response: Response<B>| response.map(TonicBody::new));
+        Self(BoxCloneSyncService::new(stack))
+    }
+}
+
+impl Service<Request<TonicBody>> for DaprService {
+    type Response = Response<TonicBody>;
+    type Error = StdError;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, StdError>> + Send>>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), StdError>> {
+        self.0.poll_ready(cx)
+    }
+
+    fn call(&mut self, request: Request<TonicBody>) -> Self::Future {
+        self.0.call(request)
+    }
+}
+
+impl fmt::Debug for DaprService {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("DaprService")
+    }
+}
