@@ -1,0 +1,225 @@
+use std::{borrow::Cow, env, fmt, time::Duration};
+
+use opentelemetry::{KeyValue, global, propagation::TextMapCompositePropagator, trace::TracerProvider as _};
+use opentelemetry_otlp::{MetricExporter, SpanExporter};
+use opentelemetry_sdk::{
+    Resource,
+    error::OTelSdkResult,
+    metrics::{MeterProviderBuilder, SdkMeterProvider, exporter::PushMetricExporter},
+    propagation::{BaggagePropagator, TraceContextPropagator},
+    trace::{SdkTracer, SdkTracerProvider, SpanProcessor, TracerProviderBuilder},
+};
+use tracing_opentelemetry::OpenTelemetryLayer;
+use tracing_subscriber::{EnvFilter, Layer as _, layer::SubscriberExt, registry::LookupSpan, util::SubscriberInitExt};
+
+use super::{
+    TelemetryError,
+    env::{Exporter, Settings},
+    error::Kind,
+};
+use crate::semconv;
+
+/// Sets up [`Telemetry`]. See the [module docs](crate::telemetry) for an example.
+#[must_use]
+pub struct Builder {
+    service_name: Cow<'static, str>,
+    attributes: Vec<KeyValue>,
+    only_if_configured: bool,
+    traces: TracerProviderBuilder,
+    metrics: MeterProviderBuilder,
+}
+
+impl Builder {
+    /// Another attribute of the resource, such as `service.version`.
+    pub fn with_attribute(mut self, attribute: KeyValue) -> Self {
+        self.attributes.push(attribute);
+        self
+    }
+
+    /// Another processor of spans, beside the export.
+    pub fn with_span_processor(mut self, processor: impl SpanProcessor + 'static) -> Self {
+        self.traces = self.traces.with_span_processor(processor);
+        self
+    }
+
+    /// Another exporter of metrics, beside OTLP; fed every `OTEL_METRIC_EXPORT_INTERVAL` and at a flush.
+    pub fn with_metric_exporter(mut self, exporter: impl PushMetricExporter) -> Self {
+        self.metrics = self.metrics.with_periodic_exporter(exporter);
+        self
+    }
+
+    /// Exports only if a variable of the environment names an endpoint or an exporter. Defaults to exporting always, to
+    /// the specification's default endpoint on this host.
+    pub fn only_if_configured(mut self) -> Self {
+        self.only_if_configured = true;
+        self
+    }
+
+    /// Sets up the providers; touches nothing global.
+    ///
+    /// # Errors
+    ///
+    /// If an exporter cannot be built out of `OTEL_EXPORTER_OTLP_*`.
+    ///
+    /// # Panics
+    ///
+    /// Outside of a tokio runtime, if the protocol is `grpc`.
+    pub fn build(self) -> Result<Telemetry, TelemetryError> {
+        let settings = Settings::read(self.only_if_configured, |name| env::var(name).ok());
+        if settings.disabled {
+            return Ok(Telemetry { providers: None });
+        }
+        let resource = resource(self.service_name, self.attributes);
+        let mut traces = self.traces.with_resource(resource.clone());
+        if settings.traces == Exporter::Otlp {
+            let exporter = SpanExporter::builder().build();
+            let exporter = exporter.map_err(|source| Kind::Exporter { signal: "traces", source })?;
+            traces = traces.with_batch_exporter(exporter);
+        }
+        let mut metrics = self.metrics.with_resource(resource);
+        if settings.metrics == Exporter::Otlp {
+            let exporter = MetricExporter::builder().build();
+            let exporter = exporter.map_err(|source| Kind::Exporter { signal: "metrics", source })?;
+            metrics = metrics.with_periodic_exporter(exporter);
+        }
+        Ok(Telemetry { providers: Some(Providers { traces: traces.build(), metrics: metrics.build() }) })
+    }
+
+    /// Sets up the providers and makes them the global ones, with OpenTelemetry's propagators for trace context and
+    /// baggage; and a `tracing` subscriber that shows events on standard error and bridges `tracing` spans.
+    ///
+    /// # Errors
+    ///
+    /// As [`build`](Self::build); and if another `tracing` subscriber is installed already.
+    ///
+    /// # Panics
+    ///
+    /// As [`build`](Self::build).
+    pub fn install(self) -> Result<Telemetry, TelemetryError> {
+        let telemetry = self.build()?;
+        let filter = EnvFilter::builder().with_default_directive(tracing::Level::INFO.into()).from_env_lossy();
+        tracing_subscriber::registry()
+            .with(telemetry.tracing_layer())
+            .with(tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_filter(filter))
+            .try_init()
+            .map_err(|_| Kind::Subscriber)?;
+        global::set_text_map_propagator(TextMapCompositePropagator::new(vec![
+            Box::new(TraceContextPropagator::new()),
+            Box::new(BaggagePropagator::new()),
+        ]));
+        if let Some(providers) = &telemetry.providers {
+            global::set_tracer_provider(providers.traces.clone());
+            global::set_meter_provider(providers.metrics.clone());
+        }
+        Ok(telemetry)
+    }
+}
+
+impl fmt::Debug for Builder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Builder").field("service_name", &self.service_name).finish_non_exhaustive()
+    }
+}
+
+/// The providers of one service. Keep it until the service ends, then [shut it down](Self::shutdown).
+#[must_use = "dropping it ends the export"]
+pub struct Telemetry {
+    /// `None` once shut down, or if the environment says so from the start.
+    providers: Option<Providers>,
+}
+
+#[derive(Clone)]
+struct Providers {
+    traces: SdkTracerProvider,
+    metrics: SdkMeterProvider,
+}
+
+impl Telemetry {
+    /// Telemetry of the service of this name; `OTEL_SERVICE_NAME` wins over it.
+    pub fn builder(service_name: impl Into<Cow<'static, str>>) -> Builder {
+        Builder {
+            service_name: service_name.into(),
+            attributes: Vec::new(),
+            only_if_configured: false,
+            traces: SdkTracerProvider::builder(),
+            metrics: SdkMeterProvider::builder(),
+        }
+    }
+
+    /// Where spans go; `None` if `OTEL_SDK_DISABLED` is set.
+    #[must_use]
+    pub fn tracer_provider(&self) -> Option<&SdkTracerProvider> {
+        self.providers.as_ref().map(|providers| &providers.traces)
+    }
+
+    /// Where metrics go; `None` if `OTEL_SDK_DISABLED` is set.
+    #[must_use]
+    pub fn meter_provider(&self) -> Option<&SdkMeterProvider> {
+        self.providers.as_ref().map(|providers| &providers.metrics)
+    }
+
+    /// A layer for a `tracing` subscriber that turns `#[instrument]` spans into spans of this service, children of the
+    /// request's span. `None` if `OTEL_SDK_DISABLED` is set.
+    #[must_use]
+    pub fn tracing_layer<S>(&self) -> Option<OpenTelemetryLayer<S, SdkTracer>>
+    where
+        S: tracing::Subscriber + for<'span> LookupSpan<'span>,
+    {
+        let tracer = self.tracer_provider()?.tracer(semconv::SCOPE);
+        Some(tracing_opentelemetry::layer().with_tracer(tracer))
+    }
+
+    /// Exports what is left and ends the export, within `timeout`.
+    ///
+    /// Runs on a thread of its own: it does not block the runtime, and a hanging collector does not keep it.
+    ///
+    /// # Errors
+    ///
+    /// If a signal could not be exported, or not in time ([`TelemetryError::is_timeout`]).
+    pub async fn shutdown(mut self, timeout: Duration) -> Result<(), TelemetryError> {
+        let Some(providers) = self.providers.take() else { return Ok(()) };
+        let (done, finished) = tokio::sync::oneshot::channel();
+        std::thread::spawn(move || {
+            let result = result("traces", providers.traces.shutdown_with_timeout(timeout))
+                .and(result("metrics", providers.metrics.shutdown_with_timeout(timeout)));
+            // Nobody listens any more if the time is over.
+            let _ = done.send(result);
+        });
+        match tokio::time::timeout(timeout, finished).await {
+            Ok(Ok(result)) => result,
+            Ok(Err(_)) => Err(Kind::Shutdown { signal: "telemetry", reason: "its thread panicked".into() }.into()),
+            Err(_) => Err(Kind::Timeout(timeout).into()),
+        }
+    }
+}
+
+impl Drop for Telemetry {
+    fn drop(&mut self) {
+        if self.providers.is_some() {
+            tracing::warn!("telemetry was dropped without `shutdown`: what was not exported yet is lost");
+        }
+    }
+}
+
+impl fmt::Debug for Telemetry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Telemetry").field("enabled", &self.providers.is_some()).finish()
+    }
+}
+
+/// The environment wins over the name that stands in the code.
+fn resource(service_name: Cow<'static, str>, attributes: Vec<KeyValue>) -> Resource {
+    let from_env = Resource::builder().build();
+    let is_named = from_env
+        .get(&"service.name".into())
+        .is_some_and(|name| !name.as_str().is_empty() && !name.as_str().starts_with("unknown_service"));
+    let mut builder = Resource::builder().with_attributes(attributes);
+    if !is_named {
+        builder = builder.with_attribute(KeyValue::new("service.name", service_name));
+    }
+    builder.build()
+}
+
+fn result(signal: &'static str, result: OTelSdkResult) -> Result<(), TelemetryError> {
+    result.map_err(|error| Kind::Shutdown { signal, reason: error.to_string() }.into())
+}

@@ -1,0 +1,49 @@
+use std::{error::Error, fmt, time::Duration};
+
+/// Telemetry could not be set up, or not be shut down in time.
+#[derive(Debug)]
+pub struct TelemetryError(Kind);
+
+#[derive(Debug)]
+pub(super) enum Kind {
+    Exporter { signal: &'static str, source: opentelemetry_otlp::ExporterBuildError },
+    Subscriber,
+    Shutdown { signal: &'static str, reason: String },
+    Timeout(Duration),
+}
+
+impl TelemetryError {
+    /// What was left could not be exported within the time that was given.
+    #[must_use]
+    pub fn is_timeout(&self) -> bool {
+        matches!(self.0, Kind::Timeout(_))
+    }
+}
+
+impl From<Kind> for TelemetryError {
+    fn from(kind: Kind) -> Self {
+        Self(kind)
+    }
+}
+
+impl fmt::Display for TelemetryError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.0 {
+            Kind::Exporter { signal, .. } => {
+                write!(f, "the OTLP exporter of {signal} cannot be built; check OTEL_EXPORTER_OTLP_*")
+            }
+            Kind::Subscriber => f.write_str("another `tracing` subscriber is installed already"),
+            Kind::Shutdown { signal, reason } => write!(f, "{signal} could not be exported at shutdown: {reason}"),
+            Kind::Timeout(after) => write!(f, "telemetry was not exported within {after:?}"),
+        }
+    }
+}
+
+impl Error for TelemetryError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match &self.0 {
+            Kind::Exporter { source, .. } => Some(source),
+            _ => None,
+        }
+    }
+}
