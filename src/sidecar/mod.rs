@@ -1,1 +1,106 @@
 //! An embedded Dapr sidecar for development and tests.
+//!
+//! It speaks Dapr's gRPC API and calls the app over HTTP, as a daprd 1.18 with `state.in-memory`, `pubsub.in-memory` and
+//! no tracing configuration does: same codes, messages and details, same envelopes, same verdicts. It runs inside the
+//! process, on free ports of 127.0.0.1, with all its data in memory. Production is the real daprd.
+//!
+//! ```
+//! use dapr::dapr::proto::common::v1::StateItem;
+//! use dapr::dapr::proto::runtime::v1::dapr_client::DaprClient;
+//! use dapr::dapr::proto::runtime::v1::{GetStateRequest, SaveStateRequest};
+//! use tower_dapr::sidecar::Hub;
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let hub = Hub::builder().state_store("statestore").build();
+//! let sidecar = hub.app("shop").start().await?;
+//!
+//! let mut dapr = DaprClient::connect(sidecar.grpc_endpoint()).await?;
+//! let cart = StateItem { key: "cart".into(), value: b"1 book".into(), ..StateItem::default() };
+//! dapr.save_state(SaveStateRequest { store_name: "statestore".into(), states: vec![cart] }).await?;
+//! let get = GetStateRequest { store_name: "statestore".into(), key: "cart".into(), ..GetStateRequest::default() };
+//! assert_eq!(dapr.get_state(get).await?.into_inner().data, b"1 book");
+//!
+//! sidecar.stop().await;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # Apps, events and the end of a test
+//!
+//! An app that serves HTTP names its port with [`app_port`](SidecarBuilder::app_port). The sidecar waits for it, reads
+//! `/dapr/config` and `/dapr/subscribe`, and then [is ready](Sidecar::ready). Apps of one [`Hub`] invoke each other by id
+//! and share its topics. [`Hub::settled`] waits until each event found its end, and [`Hub::stats`] counts the ends, so a
+//! test needs no sleep:
+//!
+//! ```
+//! # use axum::{Json, Router, routing::{get, post}};
+//! # use dapr::dapr::proto::runtime::v1::{PublishEventRequest, dapr_client::DaprClient};
+//! # use serde_json::json;
+//! # use tower_dapr::sidecar::Hub;
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let app = Router::new()
+//!     .route("/dapr/subscribe", get(|| async { Json(json!([{"pubsubname": "bus", "topic": "orders", "route": "/order"}])) }))
+//!     .route("/order", post(|| async { "" }));
+//! let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
+//! let port = listener.local_addr()?.port();
+//! tokio::spawn(async { axum::serve(listener, app).await });
+//!
+//! let hub = Hub::builder().pubsub("bus").build();
+//! let sidecar = hub.app("kitchen").app_port(port).start().await?;
+//! sidecar.ready().await;
+//!
+//! let mut dapr = DaprClient::connect(sidecar.grpc_endpoint()).await?;
+//! let order = PublishEventRequest { pubsub_name: "bus".into(), topic: "orders".into(), ..PublishEventRequest::default() };
+//! dapr.publish_event(order).await?;
+//! hub.settled().await;
+//! assert_eq!(hub.stats().delivered, 1);
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # What is the same, and what is not
+//!
+//! * State, publish, bulk publish, service invocation to HTTP apps, metadata: as daprd. Every other rpc answers as a daprd
+//!   that has no such component; gRPC proxying and streaming subscriptions say that they are missing.
+//! * A refused event (`RETRY`, 5xx, no connection) is gone, as with daprd, unless
+//!   [`inbound_retry`](HubBuilder::inbound_retry) sets a policy.
+//! * Subscriptions with `match` rules or `bulkSubscribe` are refused with an error in the log.
+//! * The HTTP API has the health routes only. It answers callers that name this machine in `Host`.
+//! * All apps of a hub share one bus; the topics of a real `pubsub.in-memory` end at its daprd. Publishing waits for a full
+//!   queue (1,024 messages a subscription), not for each handler.
+//! * Time is tokio's: state and events expire when a test advances the paused clock.
+//!
+//! # When it stops
+//!
+//! A dropped [`Sidecar`] stops: each of its tasks ends at its next wake-up, its listeners with them.
+//! [`Sidecar::stop`] and [`Hub::shutdown`] also wait for that.
+
+mod app;
+mod app_channel;
+mod baggage;
+mod builder;
+mod clock;
+mod error;
+mod grpc;
+mod handle;
+mod headers;
+mod http_api;
+mod hub;
+mod listen;
+mod lock;
+mod method;
+mod pubsub;
+mod secret;
+mod state_store;
+mod stats;
+mod tasks;
+mod trace;
+
+pub use self::builder::SidecarBuilder;
+pub use self::error::StartError;
+pub use self::handle::Sidecar;
+pub use self::hub::{Hub, HubBuilder};
+pub use self::pubsub::RetryPolicy;
+pub use self::stats::Stats;

@@ -1,0 +1,120 @@
+//! One app and what its sidecar knows about it.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::uri::PathAndQuery;
+use http::{HeaderMap, HeaderValue, Method, StatusCode, header::CONTENT_TYPE};
+use tokio::sync::watch;
+
+use super::app_channel::{AppChannel, ChannelError};
+use super::headers;
+use super::hub::HubState;
+use super::lock::lock;
+use super::pubsub::{self, Subscription};
+use super::tasks::Tasks;
+
+/// How often daprd looks for the app's port.
+const PROBE: Duration = Duration::from_millis(100);
+/// The built-in retries of daprd around `GET /dapr/subscribe`: half a second, half as much again each time.
+const SUBSCRIBE_PAUSES: [Duration; 3] =
+    [Duration::from_millis(500), Duration::from_millis(750), Duration::from_millis(1000)];
+/// More than any list of subscriptions needs.
+const MAX_ANSWER: usize = 1 << 20;
+
+/// Shared by all tasks of a sidecar.
+#[derive(Debug)]
+pub(super) struct App {
+    pub(super) id: String,
+    pub(super) hub: Arc<HubState>,
+    /// `None` for an app that only calls.
+    pub(super) channel: Option<Arc<AppChannel>>,
+    pub(super) tasks: Tasks,
+    /// Extended metadata, set by the app.
+    pub(super) extended: Mutex<HashMap<String, String>>,
+    pub(super) subscriptions: Mutex<Vec<Subscription>>,
+    ready: watch::Sender<bool>,
+}
+
+// ===== impl App =====
+
+impl App {
+    pub(super) fn new(id: String, hub: Arc<HubState>, channel: Option<AppChannel>, tasks: Tasks) -> Self {
+        Self {
+            id,
+            hub,
+            ready: watch::Sender::new(channel.is_none()),
+            channel: channel.map(Arc::new),
+            tasks,
+            extended: Mutex::default(),
+            subscriptions: Mutex::default(),
+        }
+    }
+
+    pub(super) fn is_ready(&self) -> bool {
+        *self.ready.borrow()
+    }
+
+    pub(super) async fn ready(&self) {
+        // Cannot fail: `self` holds the sender.
+        let _ = self.ready.subscribe().wait_for(|ready| *ready).await;
+    }
+
+    /// Waits for the app, reads its configuration and its subscriptions, and starts to deliver.
+    pub(super) async fn connect(self: Arc<Self>) {
+        let Some(channel) = self.channel.clone() else { return };
+        while !channel.is_up().await {
+            tokio::time::sleep(PROBE).await;
+        }
+        // Actors are all that it configures, and there are none here: asked for because daprd asks.
+        if let Err(error) = self.ask(&channel, "/dapr/config").await {
+            tracing::warn!(app_id = self.id, %error, "GET /dapr/config failed");
+        }
+        for subscription in self.read_subscriptions(&channel).await {
+            self.subscribe(subscription, &channel);
+        }
+        self.ready.send_replace(true);
+    }
+
+    fn subscribe(&self, subscription: Subscription, channel: &Arc<AppChannel>) {
+        let Some(pubsub) = self.hub.pubsubs.get(&subscription.pubsub) else {
+            tracing::error!(app_id = self.id, pubsub = ?subscription.pubsub, "subscription refused: no such pubsub");
+            return;
+        };
+        let deliveries = pubsub.subscribe(&subscription.topic);
+        lock(&self.subscriptions).push(subscription.clone());
+        let (pubsub, channel) = (Arc::clone(pubsub), Arc::clone(channel));
+        self.tasks.spawn(pubsub::deliver(subscription, deliveries, pubsub, channel, self.hub.clock));
+    }
+
+    async fn read_subscriptions(&self, channel: &AppChannel) -> Vec<Subscription> {
+        let mut pauses = SUBSCRIBE_PAUSES.into_iter();
+        let answer = loop {
+            match (self.ask(channel, "/dapr/subscribe").await, pauses.next()) {
+                (Err(ChannelError::Send(_)), Some(pause)) => tokio::time::sleep(pause).await,
+                (answer, _) => break answer,
+            }
+        };
+        let subscriptions = match answer {
+            Ok((StatusCode::OK, body)) => pubsub::parse(&body),
+            Ok((StatusCode::NOT_FOUND, _)) => Ok(Vec::new()),
+            Ok((status, _)) => Err(format!("the app answered {}", status.as_u16())),
+            Err(error) => Err(error.to_string()),
+        };
+        subscriptions.unwrap_or_else(|reason| {
+            tracing::error!(app_id = self.id, reason, "GET /dapr/subscribe failed: the app has no subscriptions");
+            Vec::new()
+        })
+    }
+
+    async fn ask(&self, channel: &AppChannel, path: &'static str) -> Result<(StatusCode, Bytes), ChannelError> {
+        let mut headers = HeaderMap::new();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        headers.insert("dapr-app-id", headers::value(&self.id));
+        let response = channel.send(Method::GET, PathAndQuery::from_static(path), headers, Bytes::new()).await?;
+        let status = response.status();
+        Ok((status, AppChannel::read(response.into_body(), MAX_ANSWER).await?))
+    }
+}

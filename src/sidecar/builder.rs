@@ -1,0 +1,106 @@
+//! Starting a sidecar.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+
+use tokio::net::TcpListener;
+
+use super::app::App;
+use super::app_channel::AppChannel;
+use super::handle::Sidecar;
+use super::hub::HubState;
+use super::secret::Secret;
+use super::tasks::Tasks;
+use super::{StartError, grpc, http_api};
+
+/// Settings of a [`Sidecar`]. Made by [`Hub::app`](super::Hub::app).
+#[derive(Clone, Debug)]
+#[must_use = "a sidecar runs once `start` was awaited"]
+pub struct SidecarBuilder {
+    id: String,
+    hub: Arc<HubState>,
+    app: Option<SocketAddr>,
+    app_token: Option<Secret>,
+    grpc_port: u16,
+    http_port: u16,
+}
+
+// ===== impl SidecarBuilder =====
+
+impl SidecarBuilder {
+    pub(super) const fn new(id: String, hub: Arc<HubState>) -> Self {
+        Self { id, hub, app: None, app_token: None, grpc_port: 0, http_port: 0 }
+    }
+
+    /// The app serves HTTP/1.1 on this port of 127.0.0.1. Defaults to none: an app that only calls.
+    pub fn app_port(self, port: u16) -> Self {
+        self.app_address(SocketAddr::from((Ipv4Addr::LOCALHOST, port)))
+    }
+
+    /// The app serves HTTP/1.1 on this address.
+    pub const fn app_address(mut self, address: SocketAddr) -> Self {
+        self.app = Some(address);
+        self
+    }
+
+    /// The app gets this token as `dapr-api-token` with each call, as with `APP_API_TOKEN`. Defaults to none; an empty
+    /// token is none.
+    pub fn app_token(mut self, token: impl Into<String>) -> Self {
+        self.app_token = Secret::new(token.into());
+        self
+    }
+
+    /// The port of the gRPC API on 127.0.0.1. Defaults to 0: any free one.
+    pub const fn grpc_port(mut self, port: u16) -> Self {
+        self.grpc_port = port;
+        self
+    }
+
+    /// The port of the HTTP API on 127.0.0.1. Defaults to 0: any free one.
+    pub const fn http_port(mut self, port: u16) -> Self {
+        self.http_port = port;
+        self
+    }
+
+    /// Starts the sidecar. It serves its APIs at once; the app may come later, see [`Sidecar::ready`].
+    ///
+    /// # Errors
+    /// When a port cannot be listened on, the app id is not a name or has a sidecar already, a token cannot stand in a
+    /// header, or the hub was shut down.
+    pub async fn start(self) -> Result<Sidecar, StartError> {
+        if !is_name(&self.id) {
+            return Err(StartError::invalid_app_id(&self.id));
+        }
+        if self.hub.shutdown.is_cancelled() {
+            return Err(StartError::hub_is_shut_down());
+        }
+        let token = self.app_token.as_ref().map(Secret::header).transpose()?;
+        let grpc = listen("gRPC", self.grpc_port).await?;
+        let http = listen("HTTP", self.http_port).await?;
+        let ports = (port_of(&grpc), port_of(&http));
+        let tasks = Tasks::child_of(&self.hub.shutdown);
+        let channel = self.app.map(|address| AppChannel::new(address, token, &tasks));
+        let app = Arc::new(App::new(self.id, self.hub, channel, tasks));
+        if !app.hub.enter(&app) {
+            return Err(StartError::app_id_in_use(&app.id));
+        }
+        app.tasks.spawn(grpc::serve(grpc, Arc::clone(&app)));
+        app.tasks.spawn(http_api::serve(http, Arc::clone(&app)));
+        app.tasks.spawn(Arc::clone(&app).connect());
+        Ok(Sidecar::new(app, ports))
+    }
+}
+
+async fn listen(api: &'static str, port: u16) -> Result<TcpListener, StartError> {
+    let failed = |error| StartError::listen(api, port, error);
+    TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await.map_err(failed)
+}
+
+fn port_of(listener: &TcpListener) -> u16 {
+    listener.local_addr().map_or(0, |address| address.port())
+}
+
+fn is_name(id: &str) -> bool {
+    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
+    (1..=256).contains(&id.len()) && id.bytes().all(allowed)
+}

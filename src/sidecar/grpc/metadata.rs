@@ -1,0 +1,79 @@
+//! The metadata rpcs (`dapr/dapr:pkg/api/universal/metadata.go`).
+
+use std::sync::Arc;
+
+use dapr::dapr::proto::runtime::v1::{
+    AppConnectionProperties, GetMetadataRequest, GetMetadataResponse, PubsubSubscription, PubsubSubscriptionRule,
+    PubsubSubscriptionRules, PubsubSubscriptionType, RegisteredComponents, SetMetadataRequest, ShutdownRequest,
+};
+use tonic::{Request, Response, Status};
+
+use crate::sidecar::app::App;
+use crate::sidecar::lock::lock;
+use crate::sidecar::pubsub::Subscription;
+
+/// The daprd that this sidecar behaves as.
+const RUNTIME_VERSION: &str = "1.18.2";
+
+const STATE_CAPABILITIES: [&str; 5] = ["ETAG", "TRANSACTIONAL", "TTL", "DELETE_WITH_PREFIX", "KEYS_LIKE"];
+const PUBSUB_CAPABILITIES: [&str; 1] = ["SUBSCRIBE_WILDCARDS"];
+
+pub(super) async fn get(
+    app: &Arc<App>,
+    _request: Request<GetMetadataRequest>,
+) -> Result<Response<GetMetadataResponse>, Status> {
+    let mut extended = lock(&app.extended).clone();
+    extended.insert("daprRuntimeVersion".to_owned(), RUNTIME_VERSION.to_owned());
+    let stores = app.hub.state_stores.keys().map(|name| component(name, "state.in-memory", &STATE_CAPABILITIES));
+    let pubsubs = app.hub.pubsubs.keys().map(|name| component(name, "pubsub.in-memory", &PUBSUB_CAPABILITIES));
+    let connection = app.channel.as_ref().map(|channel| AppConnectionProperties {
+        port: i32::from(channel.address().port()),
+        protocol: "http".to_owned(),
+        channel_address: channel.address().ip().to_string(),
+        ..AppConnectionProperties::default()
+    });
+    Ok(Response::new(GetMetadataResponse {
+        id: app.id.clone(),
+        registered_components: stores.chain(pubsubs).collect(),
+        extended_metadata: extended,
+        subscriptions: lock(&app.subscriptions).iter().map(subscription).collect(),
+        app_connection_properties: connection,
+        runtime_version: RUNTIME_VERSION.to_owned(),
+        ..GetMetadataResponse::default()
+    }))
+}
+
+pub(super) async fn set(app: &Arc<App>, request: Request<SetMetadataRequest>) -> Result<Response<()>, Status> {
+    let SetMetadataRequest { key, value } = request.into_inner();
+    if !key.is_empty() {
+        lock(&app.extended).insert(key, value);
+    }
+    Ok(Response::new(()))
+}
+
+/// Says yes and goes on: whoever started the sidecar in this process stops it.
+pub(super) async fn shutdown(app: &Arc<App>, _request: Request<ShutdownRequest>) -> Result<Response<()>, Status> {
+    tracing::info!(app_id = app.id, "the app asked its sidecar to shut down: ignored, the sidecar is embedded");
+    Ok(Response::new(()))
+}
+
+fn component(name: &str, kind: &str, capabilities: &[&str]) -> RegisteredComponents {
+    RegisteredComponents {
+        name: name.to_owned(),
+        r#type: kind.to_owned(),
+        version: "v1".to_owned(),
+        capabilities: capabilities.iter().map(|&capability| capability.to_owned()).collect(),
+    }
+}
+
+fn subscription(subscription: &Subscription) -> PubsubSubscription {
+    let rule = PubsubSubscriptionRule { path: subscription.route.clone(), ..PubsubSubscriptionRule::default() };
+    PubsubSubscription {
+        pubsub_name: subscription.pubsub.clone(),
+        topic: subscription.topic.clone(),
+        metadata: subscription.metadata.clone().into_iter().collect(),
+        rules: Some(PubsubSubscriptionRules { rules: vec![rule] }),
+        dead_letter_topic: subscription.dead_letter_topic.clone().unwrap_or_default(),
+        r#type: PubsubSubscriptionType::Programmatic.into(),
+    }
+}

@@ -1,0 +1,46 @@
+//! The gRPC API.
+
+mod invoke;
+mod metadata;
+mod publish;
+mod refused;
+mod service;
+mod state;
+mod status;
+mod wire;
+
+use std::sync::Arc;
+
+use dapr::dapr::proto::runtime::v1::dapr_server::DaprServer;
+use hyper_util::rt::TokioIo;
+use hyper_util::server::conn::auto;
+use hyper_util::service::TowerToHyperService;
+use tokio::net::TcpListener;
+
+use self::service::Service;
+use self::wire::Wire;
+use super::app::App;
+use super::listen;
+
+/// daprd's `--max-body-size`, in bytes, for requests and for responses.
+const MAX_MESSAGE: usize = 4 << 20;
+
+/// Serves HTTP/2 without TLS.
+pub(super) async fn serve(listener: TcpListener, app: Arc<App>) {
+    let tasks = app.tasks.clone();
+    let server = DaprServer::new(Service::new(Arc::clone(&app)))
+        .max_decoding_message_size(MAX_MESSAGE)
+        .max_encoding_message_size(MAX_MESSAGE);
+    let service = Wire::new(server, app);
+    listen::accept(listener, tasks.clone(), move |stream| {
+        let mut connections = auto::Builder::new(tasks.clone()).http2_only();
+        // gRPC in Go sends no date.
+        connections.http2().auto_date_header(false);
+        let service = TowerToHyperService::new(service.clone());
+        async move {
+            // A broken connection is the client's business.
+            let _ = connections.serve_connection(TokioIo::new(stream), service).await;
+        }
+    })
+    .await;
+}

@@ -1,0 +1,212 @@
+//! What surrounds every call: token, baggage, trace context, and how errors look on the wire.
+
+use std::convert::Infallible;
+use std::future::{Future, ready};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, Request, Response};
+use http_body::{Frame, SizeHint};
+use http_body_util::{BodyExt as _, StreamBody};
+use tonic::Status;
+use tonic::body::Body;
+use tower_service::Service;
+
+use super::status;
+use crate::sidecar::app::App;
+use crate::sidecar::baggage::{self, BAGGAGE};
+use crate::sidecar::headers;
+use crate::sidecar::trace::{GRPC_TRACE_BIN, TraceContext};
+
+const STATUS: &str = "grpc-status";
+const MESSAGE: &str = "grpc-message";
+const DETAILS: &str = "grpc-status-details-bin";
+
+const DAPR: &str = "/dapr.proto.runtime.v1.Dapr/";
+const INVOKE: &str = "/dapr.proto.runtime.v1.Dapr/InvokeService";
+
+/// What a handler knows of its caller, besides the metadata.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Caller {
+    pub(super) trace: Option<TraceContext>,
+    pub(super) authority: Option<String>,
+}
+
+/// Makes tonic's service look like daprd's.
+#[derive(Clone, Debug)]
+pub(super) struct Wire<S> {
+    inner: S,
+    app: Arc<App>,
+}
+
+// ===== impl Wire =====
+
+impl<S> Wire<S> {
+    pub(super) const fn new(inner: S, app: Arc<App>) -> Self {
+        Self { inner, app }
+    }
+
+    /// # Errors
+    /// daprd's status for a call without the token, or with another one.
+    fn check_token(&self, headers: &HeaderMap) -> Result<(), Status> {
+        let Some(token) = &self.app.hub.api_token else { return Ok(()) };
+        let reason = match headers.get(headers::API_TOKEN) {
+            None => "missing api token in request metadata",
+            Some(sent) if token.matches(sent.as_bytes()) => return Ok(()),
+            Some(_) => "authentication error: api token mismatch",
+        };
+        Err(status::of_http(401, reason.as_bytes()).expect("401 is an error"))
+    }
+}
+
+impl<S, B> Service<Request<B>> for Wire<S>
+where
+    S: Service<Request<B>, Response = Response<Body>, Error = Infallible> + Clone + Send + 'static,
+    S::Future: Send,
+    B: Send + 'static,
+{
+    type Response = Response<Body>;
+    type Error = Infallible;
+    type Future = Pin<Box<dyn Future<Output = Result<Response<Body>, Infallible>> + Send>>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, mut request: Request<B>) -> Self::Future {
+        // These two never reach a handler, so no header was set when they fail.
+        if let Err(refusal) = self.check_token(request.headers()) {
+            return Box::pin(ready(Ok(trailers_only(refusal))));
+        }
+        let baggage = match baggage::checked(request.headers()) {
+            Ok(baggage) => baggage,
+            Err(reason) => return Box::pin(ready(Ok(trailers_only(Status::invalid_argument(reason))))),
+        };
+        let trace = TraceContext::of_grpc(request.headers());
+        let authority = request.uri().authority().map(ToString::to_string);
+        request.extensions_mut().insert(Caller { trace, authority });
+
+        let path = request.uri().path();
+        let shape = Shape { trace: (path != INVOKE).then(|| trace.unwrap_or(TraceContext::NONE)), baggage };
+        if !path.starts_with(DAPR) {
+            return Box::pin(ready(Ok(shape.apply(proxied(request.headers()).into_http()))));
+        }
+        let refusal = proxied(request.headers());
+        let not_ready = self.inner.clone();
+        let mut ready = std::mem::replace(&mut self.inner, not_ready);
+        Box::pin(async move {
+            let response = ready.call(request).await?;
+            let is_unknown = is_unknown_method(response.headers());
+            Ok(shape.apply(if is_unknown { refusal.into_http() } else { response }))
+        })
+    }
+}
+
+/// What all answers to calls that reached a handler have in common.
+struct Shape {
+    trace: Option<TraceContext>,
+    baggage: Option<String>,
+}
+
+// ===== impl Shape =====
+
+impl Shape {
+    /// daprd sets headers on each call, so a failing one has HEADERS without a status, then trailers with it.
+    fn apply(self, response: Response<Body>) -> Response<Body> {
+        let (mut parts, body) = response.into_parts();
+        if tell_limit(&mut parts.headers) {
+            // Too large a request is refused before anything is set.
+            return Response::from_parts(parts, Body::new(End));
+        }
+        if let Some(trace) = self.trace {
+            parts.headers.insert(GRPC_TRACE_BIN, trace.binary_header());
+        }
+        if let Some(baggage) = self.baggage {
+            parts.headers.insert(BAGGAGE, headers::value(&baggage));
+        }
+        let mut trailers = HeaderMap::new();
+        for name in [STATUS, MESSAGE, DETAILS] {
+            if let Some(value) = parts.headers.remove(name) {
+                trailers.insert(name, value);
+            }
+        }
+        let body = if trailers.is_empty() {
+            Body::new(body.map_frame(with_limit))
+        } else {
+            Body::new(StreamBody::new(tokio_stream::once(Ok::<_, Infallible>(Frame::<Bytes>::trailers(trailers)))))
+        };
+        Response::from_parts(parts, body)
+    }
+}
+
+/// An answer of HEADERS alone.
+fn trailers_only(status: Status) -> Response<Body> {
+    status.into_http::<Body>().map(|_| Body::new(End))
+}
+
+/// No body, and no word of its length: hyper would add `content-length: 0`, which gRPC in Go does not.
+struct End;
+
+// ===== impl End =====
+
+impl http_body::Body for End {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        Poll::Ready(None)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        true
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::new()
+    }
+}
+
+fn with_limit(frame: Frame<Bytes>) -> Frame<Bytes> {
+    match frame.into_trailers() {
+        Ok(mut trailers) => {
+            tell_limit(&mut trailers);
+            Frame::trailers(trailers)
+        }
+        Err(frame) => frame,
+    }
+}
+
+/// Says "too large" as grpc-go does. tonic has another code and another text for it.
+fn tell_limit(headers: &mut HeaderMap) -> bool {
+    const READ: &str = "Error, decoded message length too large";
+    const WROTE: &str = "Error, encoded message length too large";
+    let Some(status) = Status::from_header_map(headers) else { return false };
+    let verb = match status.message() {
+        message if message.starts_with(READ) => "received message",
+        message if message.starts_with(WROTE) => "trying to send message",
+        _ => return false,
+    };
+    let mut numbers = status.message().split(|char: char| !char.is_ascii_digit()).filter(|text| !text.is_empty());
+    let (size, limit) = (numbers.next().unwrap_or_default(), numbers.next().unwrap_or_default());
+    let text = format!("grpc: {verb} larger than max ({size} vs. {limit})");
+    headers.insert(STATUS, HeaderValue::from(tonic::Code::ResourceExhausted as i32));
+    // Nothing in it needs the percent-encoding of `grpc-message`.
+    headers.insert(MESSAGE, headers::value(&text));
+    true
+}
+
+/// The generated server answers a method that it does not know without a message; our handlers always have one.
+fn is_unknown_method(headers: &HeaderMap) -> bool {
+    headers.get(STATUS).is_some_and(|status| status == "12") && !headers.contains_key(MESSAGE)
+}
+
+/// A call to something else than daprd's own API is for another app's gRPC server, if it names one.
+fn proxied(headers: &HeaderMap) -> Status {
+    if headers.contains_key("dapr-app-id") || headers.contains_key("dapr-callee-app-id") {
+        Status::unimplemented("the embedded sidecar does not proxy gRPC calls")
+    } else {
+        status::not_proxied()
+    }
+}

@@ -1,0 +1,143 @@
+//! Headers between gRPC metadata, broker metadata and the app (`dapr/dapr:pkg/messaging/v1/util.go`).
+
+use std::collections::BTreeMap;
+
+use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HOST};
+use http::{HeaderMap, HeaderName, HeaderValue};
+
+use super::baggage::BAGGAGE;
+use super::trace::{GRPC_TRACE_BIN, TRACEPARENT};
+
+pub(super) const API_TOKEN: &str = "dapr-api-token";
+
+/// Metadata that belongs to gRPC itself, which the server of daprd does not show to its handlers.
+const OF_GRPC: [&str; 7] = [
+    "grpc-encoding",
+    "grpc-message",
+    "grpc-message-type",
+    "grpc-status",
+    "grpc-status-details-bin",
+    "grpc-timeout",
+    "te",
+];
+
+/// Set by sidecars; from anyone else they would be a forgery.
+const OF_SIDECAR: [&str; 4] = ["dapr-app-id", "dapr-callee-app-id", "dapr-caller-app-id", "dapr-caller-namespace"];
+
+/// Headers of HTTP that come back with the prefix `dapr-`, not to be taken for those of gRPC.
+const PERMANENT: [&str; 22] = [
+    "accept",
+    "accept-charset",
+    "accept-language",
+    "accept-ranges",
+    "cache-control",
+    "content-type",
+    "cookie",
+    "date",
+    "expect",
+    "from",
+    "host",
+    "if-match",
+    "if-modified-since",
+    "if-none-match",
+    "if-schedule-tag-match",
+    "if-unmodified-since",
+    "max-forwards",
+    "origin",
+    "pragma",
+    "referer",
+    "via",
+    "warning",
+];
+
+/// The caller's metadata as the invoked app gets it. `Content-Type` and `traceparent` are for the caller to add.
+pub(super) fn of_invocation(metadata: &HeaderMap, authority: Option<&str>) -> HeaderMap {
+    let mut headers = HeaderMap::new();
+    for (name, value) in metadata {
+        let name_text = name.as_str();
+        let internal = OF_GRPC.contains(&name_text) || OF_SIDECAR.contains(&name_text);
+        if internal || is_hop_by_hop(name_text, metadata) || !is_for_app(name_text) {
+            continue;
+        }
+        append(&mut headers, &unreserved(name_text), value.clone());
+    }
+    if let Some(authority) = authority {
+        append(&mut headers, "dapr-authority", value(authority));
+    }
+    // The first one only, as daprd.
+    if let Some(baggage) = metadata.get(BAGGAGE) {
+        headers.insert(BAGGAGE, baggage.clone());
+    }
+    headers
+}
+
+/// A broker message's metadata as headers of its delivery.
+pub(super) fn of_message(metadata: &BTreeMap<String, String>) -> HeaderMap {
+    let mut headers = HeaderMap::new();
+    for (name, text) in metadata {
+        let name = name.to_ascii_lowercase();
+        if is_for_app(&name) && !is_hop_by_hop(&name, &HeaderMap::new()) {
+            append(&mut headers, &unreserved(&name), value(text));
+        }
+    }
+    headers
+}
+
+/// The app's answer to an invocation as metadata for the caller.
+pub(super) fn of_app_response(response: &HeaderMap) -> HeaderMap {
+    let mut metadata = HeaderMap::new();
+    for (name, value) in response {
+        let name = name.as_str();
+        // A `grpc-status` of the app would end the call.
+        let unsafe_name = name.starts_with("grpc-") || name.ends_with("-bin");
+        if unsafe_name || is_hop_by_hop(name, response) || [TRACEPARENT, CONTENT_LENGTH.as_str()].contains(&name) {
+            continue;
+        }
+        if PERMANENT.contains(&name) {
+            append(&mut metadata, &format!("dapr-{name}"), value.clone());
+        } else {
+            append(&mut metadata, name, value.clone());
+        }
+    }
+    metadata
+}
+
+/// A header's value; empty when `text` cannot be one.
+pub(super) fn value(text: &str) -> HeaderValue {
+    HeaderValue::from_str(text).unwrap_or_else(|_| HeaderValue::from_static(""))
+}
+
+/// Trace context is written by the sidecar. Names in lower case.
+fn is_for_app(name: &str) -> bool {
+    let own = [TRACEPARENT, "tracestate", GRPC_TRACE_BIN, "destination-app-id", HOST.as_str()];
+    !own.contains(&name) && !name.ends_with("-bin") && name != CONTENT_TYPE.as_str() && name != CONTENT_LENGTH.as_str()
+}
+
+fn unreserved(name: &str) -> String {
+    if name.starts_with("grpc-") { format!("dapr-{name}") } else { name.to_owned() }
+}
+
+/// RFC 9110, section 7.6.1, and what `Connection` names.
+fn is_hop_by_hop(name: &str, all: &HeaderMap) -> bool {
+    const LISTED: [&str; 10] = [
+        "connection",
+        "http2-settings",
+        "keep-alive",
+        "proxy-authenticate",
+        "proxy-authorization",
+        "proxy-connection",
+        "te",
+        "trailer",
+        "transfer-encoding",
+        "upgrade",
+    ];
+    let named = all.get_all("connection").iter().filter_map(|value| value.to_str().ok());
+    LISTED.contains(&name)
+        || named.flat_map(|value| value.split(',')).any(|token| token.trim().eq_ignore_ascii_case(name))
+}
+
+fn append(headers: &mut HeaderMap, name: &str, value: HeaderValue) {
+    if let Ok(name) = HeaderName::try_from(name) {
+        headers.append(name, value);
+    }
+}
