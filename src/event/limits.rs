@@ -1,0 +1,128 @@
+/// How much of a stranger's event is read.
+///
+/// ```
+/// use tower_dapr::event::Limits;
+///
+/// let limits = Limits::default().with_bytes(64 * 1024).with_depth(16);
+/// assert_eq!(limits.bytes(), 65_536);
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    bytes: usize,
+    attributes: usize,
+    attribute_bytes: usize,
+    depth: usize,
+}
+
+impl Limits {
+    /// The longest event, in bytes on the wire. Defaults to 4 MiB, daprd's own default for a request
+    /// (`--max-body-size`).
+    ///
+    /// CloudEvents 1.0.2 (*Size Limits*) asks every consumer to take 64 KiB.
+    #[must_use]
+    pub const fn with_bytes(mut self, bytes: usize) -> Self {
+        self.bytes = bytes;
+        self
+    }
+
+    /// The most attributes, extensions included. Defaults to 256.
+    #[must_use]
+    pub const fn with_attributes(mut self, attributes: usize) -> Self {
+        self.attributes = attributes;
+        self
+    }
+
+    /// The longest name and the longest value of an attribute, in bytes of JSON. Defaults to 64 KiB.
+    ///
+    /// A member that is an object or an array is no attribute: only [`bytes`](Self::with_bytes) and
+    /// [`depth`](Self::with_depth) hold for it.
+    #[must_use]
+    pub const fn with_attribute_bytes(mut self, bytes: usize) -> Self {
+        self.attribute_bytes = bytes;
+        self
+    }
+
+    /// The deepest nesting of objects and arrays in data and in any other member. Defaults to 128, from where on
+    /// `serde_json` refuses too.
+    #[must_use]
+    pub const fn with_depth(mut self, depth: usize) -> Self {
+        self.depth = depth;
+        self
+    }
+
+    /// The longest event, in bytes.
+    #[must_use]
+    pub const fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// The most attributes.
+    #[must_use]
+    pub const fn attributes(&self) -> usize {
+        self.attributes
+    }
+
+    /// The longest name and the longest value of an attribute, in bytes.
+    #[must_use]
+    pub const fn attribute_bytes(&self) -> usize {
+        self.attribute_bytes
+    }
+
+    /// The deepest nesting.
+    #[must_use]
+    pub const fn depth(&self) -> usize {
+        self.depth
+    }
+
+    /// Is this JSON text, which must be valid, nested deeper than allowed?
+    pub(super) fn are_exceeded_by_depth_of(&self, json: &str) -> bool {
+        // Each level takes two bytes: most texts are too short to be looked at.
+        if json.len() / 2 <= self.depth {
+            return false;
+        }
+        let (mut depth, mut deepest, mut in_string, mut escaped) = (0_usize, 0, false, false);
+        for byte in json.bytes() {
+            match byte {
+                _ if escaped => escaped = false,
+                b'\\' if in_string => escaped = true,
+                b'"' => in_string = !in_string,
+                b'[' | b'{' if !in_string => {
+                    depth += 1;
+                    deepest = depth.max(deepest);
+                }
+                b']' | b'}' if !in_string => depth = depth.saturating_sub(1),
+                _ => {}
+            }
+        }
+        deepest > self.depth
+    }
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { bytes: 4 * 1024 * 1024, attributes: 256, attribute_bytes: 64 * 1024, depth: 128 }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Limits;
+
+    #[test]
+    fn only_brackets_outside_of_strings_nest() {
+        let two = Limits::default().with_depth(2);
+        for (json, exceeded) in [
+            ("[[1]]", false),
+            ("[[[]]]", true),
+            (r#"{"a":[{}]}"#, true),
+            (r#"["[[[[","\"[[[[","\\",[1]]"#, false),
+            (r#"["\\",[[]]]"#, true),
+            ("[[],[],[],[],[]]", false),
+            ("\"[[[[[[\"", false),
+        ] {
+            assert_eq!(two.are_exceeded_by_depth_of(json), exceeded, "{json}");
+        }
+        assert!(Limits::default().with_depth(0).are_exceeded_by_depth_of("[]"));
+        assert!(!Limits::default().with_depth(0).are_exceeded_by_depth_of("1234"));
+    }
+}
