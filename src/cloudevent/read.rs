@@ -1,0 +1,145 @@
+use std::{
+    error::Error,
+    fmt,
+    future::Future,
+    pin::Pin,
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+
+use bytes::{Buf, Bytes, BytesMut};
+use http::{HeaderMap, header::CONTENT_LENGTH};
+use http_body::Body;
+use pin_project_lite::pin_project;
+use tokio::time::{Sleep, sleep};
+
+use crate::event::{CloudEvent, DecodeError, Limits, Outcome};
+
+/// How long a body may take to arrive whole, if nobody says otherwise.
+pub(crate) const READ_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Why a request that should hold an event gave none.
+#[derive(Debug)]
+pub(crate) enum Unreadable {
+    Undecodable(DecodeError),
+    TooSlow,
+    Broken,
+}
+
+impl Unreadable {
+    pub(crate) const fn outcome(&self, on_undecodable: Outcome) -> Outcome {
+        match self {
+            Self::Undecodable(_) => on_undecodable,
+            // The next delivery may be whole.
+            Self::TooSlow | Self::Broken => Outcome::Retry,
+        }
+    }
+}
+
+impl fmt::Display for Unreadable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Undecodable(error) => error.fmt(f),
+            Self::TooSlow => f.write_str("the body did not arrive in time"),
+            Self::Broken => f.write_str("the body broke off"),
+        }
+    }
+}
+
+impl Error for Unreadable {}
+
+/// Reads and decodes the event in a body. The bytes are given back, so that they can be the body again.
+pub(crate) fn receive<B: Body>(headers: &HeaderMap, body: B, limits: Limits, timeout: Duration) -> Receive<B> {
+    Receive {
+        declared: declared_length(headers).max(body.size_hint().lower()),
+        body,
+        received: Received::default(),
+        limits,
+        timeout,
+        deadline: None,
+    }
+}
+
+fn declared_length(headers: &HeaderMap) -> u64 {
+    headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.trim().parse().ok()).unwrap_or(0)
+}
+
+pin_project! {
+    pub(crate) struct Receive<B> {
+        #[pin]
+        body: B,
+        declared: u64,
+        received: Received,
+        limits: Limits,
+        timeout: Duration,
+        // Made when the body has to be waited for, which a short one needs not.
+        #[pin]
+        deadline: Option<Sleep>,
+    }
+}
+
+impl<B: Body> Future for Receive<B> {
+    type Output = Result<(Bytes, CloudEvent), Unreadable>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let mut this = self.project();
+        let longest = this.limits.bytes();
+        let too_large = || Poll::Ready(Err(Unreadable::Undecodable(DecodeError::too_large(this.limits))));
+        if *this.declared > longest as u64 {
+            return too_large();
+        }
+        loop {
+            match this.body.as_mut().poll_frame(cx) {
+                Poll::Ready(Some(Ok(frame))) => {
+                    let Ok(data) = frame.into_data() else { continue };
+                    if data.remaining() > longest - this.received.len() {
+                        return too_large();
+                    }
+                    this.received.push(data);
+                }
+                Poll::Ready(Some(Err(_))) => return Poll::Ready(Err(Unreadable::Broken)),
+                Poll::Ready(None) => break,
+                Poll::Pending => {
+                    if this.deadline.is_none() {
+                        this.deadline.set(Some(sleep(*this.timeout)));
+                    }
+                    let deadline = this.deadline.as_pin_mut().expect("it has just been set");
+                    ready!(deadline.poll(cx));
+                    return Poll::Ready(Err(Unreadable::TooSlow));
+                }
+            }
+        }
+        let body = this.received.take();
+        let event = CloudEvent::from_json_within(body.clone(), this.limits).map_err(Unreadable::Undecodable);
+        Poll::Ready(event.map(|event| (body, event)))
+    }
+}
+
+/// The frames of a body. One frame, the usual case, is not copied.
+#[derive(Default)]
+struct Received {
+    first: Bytes,
+    all: BytesMut,
+}
+
+impl Received {
+    fn len(&self) -> usize {
+        self.first.len() + self.all.len()
+    }
+
+    fn push(&mut self, mut data: impl Buf) {
+        let length = data.remaining();
+        if self.len() == 0 {
+            self.first = data.copy_to_bytes(length);
+        } else {
+            self.all.reserve(self.first.len() + length);
+            self.all.extend_from_slice(&std::mem::take(&mut self.first));
+            self.all.extend_from_slice(&data.copy_to_bytes(length));
+        }
+    }
+
+    fn take(&mut self) -> Bytes {
+        let all = std::mem::take(&mut self.all);
+        if all.is_empty() { std::mem::take(&mut self.first) } else { all.freeze() }
+    }
+}

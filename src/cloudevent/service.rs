@@ -1,0 +1,69 @@
+use std::{
+    sync::Arc,
+    task::{Context, Poll},
+};
+
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body::Body;
+use tower_service::Service;
+
+use super::{ResponseBody, ResponseFuture, future::Delivery, is_structured, layer::Settings, receive};
+use crate::event::CloudEvent;
+
+/// Decodes events for the inner service. See the [module docs](crate::cloudevent).
+#[derive(Debug, Clone)]
+pub struct CloudEventService<S> {
+    inner: S,
+    settings: Arc<Settings>,
+}
+
+impl<S> CloudEventService<S> {
+    pub(super) const fn new(inner: S, settings: Arc<Settings>) -> Self {
+        Self { inner, settings }
+    }
+
+    /// The inner service.
+    pub const fn get_ref(&self) -> &S {
+        &self.inner
+    }
+
+    /// The inner service.
+    pub const fn get_mut(&mut self) -> &mut S {
+        &mut self.inner
+    }
+
+    /// The inner service.
+    pub fn into_inner(self) -> S {
+        self.inner
+    }
+}
+
+impl<S, ReqBody, ResBody> Service<Request<ReqBody>> for CloudEventService<S>
+where
+    // `Clone`: the service waits in the future until the body has been read.
+    S: Service<Request<ReqBody>, Response = Response<ResBody>> + Clone,
+    ReqBody: Body + From<Bytes>,
+    ResBody: Body<Data = Bytes>,
+{
+    type Response = Response<ResponseBody<ResBody>>;
+    type Error = S::Error;
+    type Future = ResponseFuture<S, ReqBody, S::Future>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, request: Request<ReqBody>) -> Self::Future {
+        // An outer layer of this kind may have done it.
+        if !is_structured(request.headers()) || request.extensions().get::<CloudEvent>().is_some() {
+            return ResponseFuture::calling(self.inner.call(request));
+        }
+        let not_ready = self.inner.clone();
+        let ready = std::mem::replace(&mut self.inner, not_ready);
+        let (head, body) = request.into_parts();
+        let receive = receive(&head.headers, body, self.settings.limits, self.settings.read_timeout);
+        let delivery = Delivery { head, ready, on_undecodable: self.settings.on_undecodable };
+        ResponseFuture::receiving(receive, delivery)
+    }
+}
