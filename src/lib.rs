@@ -100,6 +100,9 @@
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 pub mod classify;
+pub mod cloudevent;
+pub mod event;
+pub mod inbound;
 pub mod metrics;
 pub mod observe;
 pub mod outbound;

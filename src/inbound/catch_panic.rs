@@ -1,0 +1,82 @@
+//! A handler that panics is answered for, so that one event does not take its connection, and with it the other events on
+//! it, down.
+
+use std::{
+    future::Future,
+    panic::{AssertUnwindSafe, catch_unwind},
+    pin::Pin,
+    task::{Context, Poll},
+};
+
+use axum::response::{IntoResponse, Response};
+use http::Request;
+use pin_project_lite::pin_project;
+use tower_layer::Layer;
+use tower_service::Service;
+
+use crate::event::Outcome;
+
+/// Answers `RETRY` when the inner service panics.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct CatchPanicLayer;
+
+impl<S> Layer<S> for CatchPanicLayer {
+    type Service = CatchPanic<S>;
+
+    fn layer(&self, inner: S) -> CatchPanic<S> {
+        CatchPanic { inner }
+    }
+}
+
+#[derive(Debug, Clone)]
+pub(super) struct CatchPanic<S> {
+    inner: S,
+}
+
+impl<S, B> Service<Request<B>> for CatchPanic<S>
+where
+    S: Service<Request<B>>,
+    S::Response: IntoResponse,
+{
+    type Response = Response;
+    type Error = S::Error;
+    type Future = ResponseFuture<S::Future>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, request: Request<B>) -> Self::Future {
+        // Unwind safe: a route is cloned for each request, and this one is not used again.
+        ResponseFuture { inner: catch_unwind(AssertUnwindSafe(|| self.inner.call(request))).ok() }
+    }
+}
+
+pin_project! {
+    pub(super) struct ResponseFuture<F> {
+        // `None` if making it has panicked.
+        #[pin]
+        inner: Option<F>,
+    }
+}
+
+impl<F, R, E> Future for ResponseFuture<F>
+where
+    F: Future<Output = Result<R, E>>,
+    R: IntoResponse,
+{
+    type Output = Result<Response, E>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let mut inner = self.project().inner;
+        if let Some(future) = inner.as_mut().as_pin_mut() {
+            // Unwind safe: this future is ready after a panic, so the inner one is dropped and not polled again.
+            if let Ok(polled) = catch_unwind(AssertUnwindSafe(|| future.poll(cx))) {
+                return polled.map_ok(IntoResponse::into_response);
+            }
+        }
+        // The panic's message, which may hold anything, is the panic hook's to show.
+        tracing::error!(outcome = %Outcome::Retry, "event handler panicked");
+        Poll::Ready(Ok(Outcome::Retry.into_response()))
+    }
+}

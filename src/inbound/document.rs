@@ -1,0 +1,88 @@
+//! What `GET /dapr/subscribe` answers. Member names as daprd reads them (`pkg/runtime/pubsub/subscriptions.go`).
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+use super::{
+    Topic,
+    error::{Problem, SubscriptionError},
+};
+
+/// All subscriptions, one entry a topic.
+#[derive(Debug, Default, Serialize)]
+#[serde(transparent)]
+pub(super) struct Document {
+    entries: Vec<Entry>,
+}
+
+#[derive(Debug, Serialize)]
+struct Entry {
+    pubsubname: String,
+    topic: String,
+    routes: Routes,
+    #[serde(rename = "deadLetterTopic", skip_serializing_if = "Option::is_none")]
+    dead_letter_topic: Option<String>,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    metadata: BTreeMap<String, String>,
+}
+
+#[derive(Debug, Default, Serialize)]
+struct Routes {
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    rules: Vec<Rule>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    default: Option<String>,
+}
+
+#[derive(Debug, Serialize)]
+struct Rule {
+    r#match: String,
+    path: String,
+}
+
+impl Document {
+    /// Adds a subscription, and says on which path.
+    pub(super) fn add(&mut self, topic: &Topic) -> Result<String, SubscriptionError> {
+        let entry = self.entry(topic);
+        entry.merge(topic).map_err(|problem| SubscriptionError::new(topic, problem))
+    }
+
+    fn entry(&mut self, topic: &Topic) -> &mut Entry {
+        let is_it = |entry: &Entry| entry.topic == topic.name && entry.pubsubname == topic.pubsub;
+        let at = self.entries.iter().position(is_it).unwrap_or_else(|| {
+            self.entries.push(Entry {
+                pubsubname: topic.pubsub.clone(),
+                topic: topic.name.clone(),
+                routes: Routes::default(),
+                dead_letter_topic: None,
+                metadata: BTreeMap::new(),
+            });
+            self.entries.len() - 1
+        });
+        &mut self.entries[at]
+    }
+}
+
+impl Entry {
+    fn merge(&mut self, topic: &Topic) -> Result<String, Problem> {
+        let path = topic.path(self.routes.rules.len());
+        match &topic.when {
+            Some(when) if self.routes.rules.iter().any(|rule| rule.r#match == *when) => return Err(Problem::Twice),
+            Some(when) => self.routes.rules.push(Rule { r#match: when.clone(), path: path.clone() }),
+            None if self.routes.default.is_some() => return Err(Problem::Twice),
+            None => self.routes.default = Some(path.clone()),
+        }
+        if let Some(dead_letter) = &topic.dead_letter
+            && self.dead_letter_topic.get_or_insert_with(|| dead_letter.clone()) != dead_letter
+        {
+            return Err(Problem::Contradiction { what: "the dead letter topic".to_owned() });
+        }
+        for (key, value) in &topic.metadata {
+            if self.metadata.entry(key.clone()).or_insert_with(|| value.clone()) != value {
+                return Err(Problem::Contradiction { what: format!("metadata {key:?}") });
+            }
+        }
+        Ok(path)
+    }
+}

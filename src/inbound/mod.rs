@@ -1,0 +1,79 @@
+//! The app's side: subscriptions as axum routes, events as extractors, and the layers around them.
+//!
+//! ```
+//! use axum::Router;
+//! use tower_dapr::{
+//!     event::{Event, Outcome},
+//!     inbound::{InboundLayer, Rejected, Subscriptions, Topic},
+//! };
+//!
+//! #[derive(serde::Deserialize)]
+//! struct Order {
+//!     sku: String,
+//!     amount: String,
+//! }
+//!
+//! async fn paid(event: Event<Order>) -> Result<Outcome, Rejected> {
+//!     if event.data.sku.is_empty() {
+//!         return Ok(Outcome::Drop);
+//!     }
+//!     let _amount: u32 = event.data.amount.parse()?; // an error is never answered as a success
+//!     Ok(Outcome::Success)
+//! }
+//!
+//! async fn shipped(Event { data: order, .. }: Event<Order>) {
+//!     println!("{} is on its way", order.sku);
+//! }
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let subscriptions = Subscriptions::new()
+//!     .topic(Topic::new("pubsub", "orders").dead_letter("poison"), paid)
+//!     .topic(Topic::new("pubsub", "shipments").route("/shipped"), shipped);
+//!
+//! let app: Router = Router::new().merge(subscriptions.into_router()?).layer(InboundLayer::new());
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # Routes
+//!
+//! [`Subscriptions::into_router`] gives the route of each topic and those that daprd asks for at its start:
+//!
+//! | route | |
+//! | --- | --- |
+//! | `POST` of each topic's route | the handler, behind a [`CloudEventLayer`](crate::cloudevent::CloudEventLayer) |
+//! | `GET /dapr/subscribe` | the subscriptions, derived from the topics |
+//! | `GET /dapr/config` | an empty configuration |
+//! | `GET /healthz` | 200, for daprd's app health check |
+//!
+//! daprd asks for them only after the app's port is open; an app that waits for its sidecar before it listens waits for
+//! ever.
+//!
+//! # What a handler's answer means to Dapr
+//!
+//! | handler | answer | Dapr |
+//! | --- | --- | --- |
+//! | returns `()` or [`Outcome::Success`](crate::event::Outcome::Success) | 200 | done |
+//! | returns [`Outcome::Retry`](crate::event::Outcome::Retry) | 200 `{"status":"RETRY"}` | tries again |
+//! | returns [`Outcome::Drop`](crate::event::Outcome::Drop) | 200 `{"status":"DROP"}` | dead letter topic, or gone |
+//! | returns `Err(`[`Rejected`]`)`, made by `?` of any error | `RETRY`, with a warning | tries again |
+//! | the same, made by [`Rejected::drop`] | `DROP`, with a warning | dead letter topic, or gone |
+//! | panics | `RETRY`, with an error in the log | tries again |
+//! | returns a status of its own | that status | 404: dropped; other 3xx, 4xx, 5xx: tries again |
+//! | is not called: the event cannot be decoded, or its data does not fit | `DROP`, with a warning | dead letter topic, or gone |
+//!
+//! "Tries again" is the work of the component's *inbound resiliency policy*. Without one, a component may acknowledge the
+//! event all the same, and it is gone: `pubsub.redis` and `pubsub.in-memory` do that.
+
+mod catch_panic;
+mod document;
+mod error;
+mod extract;
+mod layer;
+mod rejected;
+mod subscriptions;
+mod topic;
+
+pub use self::{
+    error::SubscriptionError, layer::InboundLayer, rejected::Rejected, subscriptions::Subscriptions, topic::Topic,
+};

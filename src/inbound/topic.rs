@@ -1,0 +1,120 @@
+use std::{collections::BTreeMap, fmt::Write};
+
+/// A topic of a pubsub component, and how its events are to be delivered.
+///
+/// ```
+/// use tower_dapr::inbound::Topic;
+///
+/// let topic = Topic::new("pubsub", "orders").route("/orders").dead_letter("poison").metadata("maxConcurrency", "4");
+/// ```
+#[derive(Debug, Clone)]
+#[must_use = "a topic is subscribed by `Subscriptions::topic`"]
+pub struct Topic {
+    pub(super) pubsub: String,
+    pub(super) name: String,
+    pub(super) route: Option<String>,
+    pub(super) when: Option<String>,
+    pub(super) dead_letter: Option<String>,
+    pub(super) metadata: BTreeMap<String, String>,
+}
+
+impl Topic {
+    /// The topic `name` of the component `pubsub`.
+    pub fn new(pubsub: impl Into<String>, name: impl Into<String>) -> Self {
+        Self {
+            pubsub: pubsub.into(),
+            name: name.into(),
+            route: None,
+            when: None,
+            dead_letter: None,
+            metadata: BTreeMap::new(),
+        }
+    }
+
+    /// The path that daprd is to send the events to. It starts with `/`, ends without one, and has neither captures nor
+    /// query.
+    ///
+    /// Defaults to `/dapr/events/{pubsub}/{topic}`.
+    pub fn route(mut self, path: impl Into<String>) -> Self {
+        self.route = Some(path.into());
+        self
+    }
+
+    /// Only the events for which this CEL expression holds, as in `event.type == "order.paid.v2"`.
+    ///
+    /// daprd asks the conditions of a topic in the order in which they were subscribed, and sends what none of them wants
+    /// to the handler that was subscribed without one; without such a handler it drops the event. An expression that daprd
+    /// cannot compile makes it refuse *all* subscriptions.
+    pub fn when(mut self, condition: impl Into<String>) -> Self {
+        self.when = Some(condition.into());
+        self
+    }
+
+    /// The topic, of the same component, for events that were dropped or could not be delivered. Defaults to none: they
+    /// are lost.
+    pub fn dead_letter(mut self, topic: impl Into<String>) -> Self {
+        self.dead_letter = Some(topic.into());
+        self
+    }
+
+    /// Metadata for the component. `rawPayload` = `true` is Dapr's own: events are wrapped by the receiving daprd, with
+    /// the message as binary data.
+    pub fn metadata(mut self, key: impl Into<String>, value: impl Into<String>) -> Self {
+        self.metadata.insert(key.into(), value.into());
+        self
+    }
+
+    /// The path, as chosen or by default. `rule`: how many conditions on this topic came before.
+    pub(super) fn path(&self, rule: usize) -> String {
+        if let Some(route) = &self.route {
+            return route.clone();
+        }
+        let mut path = format!("/dapr/events/{}/{}", segment(&self.pubsub), segment(&self.name));
+        if self.when.is_some() {
+            // A name has no slash here, so this is no other topic's path.
+            let _ = write!(path, "/when/{rule}");
+        }
+        path
+    }
+}
+
+/// A name as one segment of a path. Not percent-encoded, since who decodes that, and how often, differs on the way: `~2F`.
+fn segment(name: &str) -> String {
+    let is_only_dots = name.bytes().all(|byte| byte == b'.');
+    let mut segment = String::with_capacity(name.len());
+    for byte in name.bytes() {
+        match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' => segment.push(char::from(byte)),
+            b'.' if !is_only_dots => segment.push('.'),
+            _ => {
+                let _ = write!(segment, "~{byte:02X}");
+            }
+        }
+    }
+    segment
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Topic, segment};
+
+    #[test]
+    fn different_names_are_different_segments() {
+        for (name, expected) in [
+            ("orders.v1-x_Y", "orders.v1-x_Y"),
+            ("a/b", "a~2Fb"),
+            ("a~2Fb", "a~7E2Fb"),
+            ("..", "~2E~2E"),
+            ("ä{*}", "~C3~A4~7B~2A~7D"),
+        ] {
+            assert_eq!(segment(name), expected);
+        }
+    }
+
+    #[test]
+    fn each_condition_has_its_own_default_path() {
+        assert_eq!(Topic::new("bus", "a/b").path(0), "/dapr/events/bus/a~2Fb");
+        assert_eq!(Topic::new("bus", "a").when("true").path(1), "/dapr/events/bus/a/when/1");
+        assert_eq!(Topic::new("bus", "a").when("true").route("/a").path(1), "/a");
+    }
+}
