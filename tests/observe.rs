@@ -11,7 +11,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use futures_util::{FutureExt, future::BoxFuture};
+use futures_util::FutureExt;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
 use http_body::{Body, Frame};
 use http_body_util::{BodyExt, Empty, Full, StreamBody};
@@ -206,13 +206,13 @@ async fn inner_code_runs_in_the_scope_and_nothing_else_does() {
     let log = Log::default();
     let inside = log.clone();
     let service = log.observe(service_fn(move |_: Request<()>| {
-        inside.push(format!("call {}", inside.depth()));
+        inside.push(&format!("call {}", inside.depth()));
         let inside = inside.clone();
         async move {
-            inside.push(format!("future {}", inside.depth()));
+            inside.push(&format!("future {}", inside.depth()));
             let inside = inside.clone();
             let body = StreamBody::new(futures_util::stream::poll_fn(move |_| {
-                inside.push(format!("body {}", inside.depth()));
+                inside.push(&format!("body {}", inside.depth()));
                 Poll::Ready(None::<Result<Frame<Bytes>, Infallible>>)
             }));
             Ok::<_, Infallible>(Response::new(body))
@@ -234,8 +234,9 @@ async fn a_call_that_nobody_wants_is_not_recorded() {
 
 #[tokio::test]
 async fn readiness_and_its_errors_are_the_inner_services_own() {
+    type Step = Poll<Result<(), &'static str>>;
     #[derive(Clone)]
-    struct Steps(Arc<Mutex<Vec<Poll<Result<(), &'static str>>>>>);
+    struct Steps(Arc<Mutex<Vec<Step>>>);
     impl Service<Request<()>> for Steps {
         type Response = Response<Empty<Bytes>>;
         type Error = &'static str;
@@ -318,7 +319,7 @@ impl Log {
         ObserveLayer::new(self.clone()).layer(inner)
     }
 
-    fn push(&self, line: String) {
+    fn push(&self, line: &str) {
         self.log.lock().unwrap().push(format!("{}{line}", self.name));
     }
 
@@ -343,7 +344,7 @@ impl Observer for Log {
     }
 
     fn begin(&self, _: &mut Call<'_>) -> Option<Self> {
-        self.push("begin".into());
+        self.push("begin");
         Some(self.clone())
     }
 }
@@ -357,11 +358,11 @@ impl Recording for Log {
     }
 
     fn head(&mut self, head: &ResponseHead<'_>) {
-        self.push(format!("head {}", head.status.as_u16()));
+        self.push(&format!("head {}", head.status.as_u16()));
     }
 
     fn data(&mut self, bytes: usize) {
-        self.push(format!("data {bytes}"));
+        self.push(&format!("data {bytes}"));
     }
 
     fn end(self, end: &End<'_>) {
@@ -370,7 +371,7 @@ impl Recording for Log {
             ending => format!("{ending:?}"),
         };
         let code = end.outcome.grpc_code().map(|code| format!(" {}", tower_dapr::classify::code_name(code)));
-        self.push(format!("end {how}{}", code.unwrap_or_default()));
+        self.push(&format!("end {how}{}", code.unwrap_or_default()));
     }
 }
 
@@ -386,13 +387,8 @@ fn grpc_request() -> Request<()> {
     Request::builder().header("content-type", "application/grpc").body(()).unwrap()
 }
 
-fn ok() -> impl Service<
-    Request<()>,
-    Response = Response<Empty<Bytes>>,
-    Error = Infallible,
-    Future = BoxFuture<'static, Result<Response<Empty<Bytes>>, Infallible>>,
-> {
-    service_fn(|_: Request<()>| ready(Ok(Response::new(Empty::new()))).boxed())
+fn ok() -> impl Service<Request<()>, Response = Response<Empty<Bytes>>, Error = Infallible, Future: Send> {
+    service_fn(async |_: Request<()>| Ok(Response::new(Empty::new())))
 }
 
 /// The body of an observed `200`.

@@ -15,7 +15,7 @@
 //! };
 //!
 //! /// Counts the calls that went wrong.
-//! #[derive(Clone, Default)]
+//! #[derive(Clone, Debug, Default)]
 //! struct Errors(Arc<AtomicU64>);
 //!
 //! impl Observer for Errors {

@@ -169,27 +169,50 @@ impl Telemetry {
         Some(tracing_opentelemetry::layer().with_tracer(tracer))
     }
 
-    /// Exports what is left and ends the export, within `timeout`.
+    /// Exports what was recorded up to now, within `timeout`.
     ///
-    /// Runs on a thread of its own: it does not block the runtime, and a hanging collector does not keep it.
+    /// # Errors
+    ///
+    /// If a signal could not be exported, or not in time ([`TelemetryError::is_timeout`]).
+    pub async fn flush(&self, timeout: Duration) -> Result<(), TelemetryError> {
+        let Some(providers) = self.providers.clone() else { return Ok(()) };
+        within(timeout, move || {
+            result("traces", providers.traces.force_flush()).and(result("metrics", providers.metrics.force_flush()))
+        })
+        .await
+    }
+
+    /// Exports what is left and ends the export, within `timeout`.
     ///
     /// # Errors
     ///
     /// If a signal could not be exported, or not in time ([`TelemetryError::is_timeout`]).
     pub async fn shutdown(mut self, timeout: Duration) -> Result<(), TelemetryError> {
         let Some(providers) = self.providers.take() else { return Ok(()) };
-        let (done, finished) = tokio::sync::oneshot::channel();
-        std::thread::spawn(move || {
-            let result = result("traces", providers.traces.shutdown_with_timeout(timeout))
-                .and(result("metrics", providers.metrics.shutdown_with_timeout(timeout)));
-            // Nobody listens any more if the time is over.
-            let _ = done.send(result);
-        });
-        match tokio::time::timeout(timeout, finished).await {
-            Ok(Ok(result)) => result,
-            Ok(Err(_)) => Err(Kind::Shutdown { signal: "telemetry", reason: "its thread panicked".into() }.into()),
-            Err(_) => Err(Kind::Timeout(timeout).into()),
-        }
+        within(timeout, move || {
+            let traces = result("traces", providers.traces.shutdown_with_timeout(timeout));
+            let metrics = result("metrics", providers.metrics.shutdown_with_timeout(timeout));
+            traces.and(metrics)
+        })
+        .await
+    }
+}
+
+/// Runs on a thread of its own what the SDK can only do blocking: the runtime goes on, which an exporter may need, and a
+/// collector that hangs keeps that thread and not us.
+async fn within(
+    timeout: Duration,
+    export: impl FnOnce() -> Result<(), TelemetryError> + Send + 'static,
+) -> Result<(), TelemetryError> {
+    let (done, finished) = tokio::sync::oneshot::channel();
+    std::thread::spawn(move || {
+        // Nobody listens any more if the time is over.
+        let _ = done.send(export());
+    });
+    match tokio::time::timeout(timeout, finished).await {
+        Ok(Ok(result)) => result,
+        Ok(Err(_)) => Err(Kind::Export { signal: "telemetry", reason: "its thread panicked".into() }.into()),
+        Err(_) => Err(Kind::Timeout(timeout).into()),
     }
 }
 
@@ -221,5 +244,5 @@ fn resource(service_name: Cow<'static, str>, attributes: Vec<KeyValue>) -> Resou
 }
 
 fn result(signal: &'static str, result: OTelSdkResult) -> Result<(), TelemetryError> {
-    result.map_err(|error| Kind::Shutdown { signal, reason: error.to_string() }.into())
+    result.map_err(|error| Kind::Export { signal, reason: error.to_string() }.into())
 }

@@ -1,6 +1,6 @@
 use std::{error::Error, fmt, time::Duration};
 
-/// Telemetry could not be set up, or not be shut down in time.
+/// Telemetry could not be set up, or not be exported in time.
 #[derive(Debug)]
 pub struct TelemetryError(Kind);
 
@@ -8,7 +8,7 @@ pub struct TelemetryError(Kind);
 pub(super) enum Kind {
     Exporter { signal: &'static str, source: opentelemetry_otlp::ExporterBuildError },
     Subscriber,
-    Shutdown { signal: &'static str, reason: String },
+    Export { signal: &'static str, reason: String },
     Timeout(Duration),
 }
 
@@ -33,7 +33,7 @@ impl fmt::Display for TelemetryError {
                 write!(f, "the OTLP exporter of {signal} cannot be built; check OTEL_EXPORTER_OTLP_*")
             }
             Kind::Subscriber => f.write_str("another `tracing` subscriber is installed already"),
-            Kind::Shutdown { signal, reason } => write!(f, "{signal} could not be exported at shutdown: {reason}"),
+            Kind::Export { signal, reason } => write!(f, "{signal} could not be exported: {reason}"),
             Kind::Timeout(after) => write!(f, "telemetry was not exported within {after:?}"),
         }
     }

@@ -91,15 +91,11 @@ fn describe_grpc(side: Side, call: &Call<'_>, span: &SpanRef<'_>) {
         }
         return;
     };
-    if let Some(name) = call.names.component {
-        if let Some(key) = name_key(rpc) {
-            span.set_attribute(KeyValue::new(key, name.to_owned()));
-        }
+    if let (Some(key), Some(name)) = (name_key(rpc), call.names.component) {
+        span.set_attribute(KeyValue::new(key, name.to_owned()));
     }
-    if let (Side::Client, Some(topic)) = (side, call.names.destination) {
-        if is_publish(rpc) {
-            span.set_attribute(KeyValue::new(semconv::MESSAGING_DESTINATION, topic.to_owned()));
-        }
+    if let (Side::Client, true, Some(topic)) = (side, is_publish(rpc), call.names.destination) {
+        span.set_attribute(KeyValue::new(semconv::MESSAGING_DESTINATION, topic.to_owned()));
     }
 }
 
