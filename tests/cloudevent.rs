@@ -113,7 +113,8 @@ async fn two_layers_decode_once() {
         assert_eq!(request.extensions().get::<CloudEvent>().and_then(CloudEvent::id), Some("7"));
         Ok::<_, Infallible>(Response::new(Body::empty()))
     }));
-    service.oneshot(delivery(EVENT)).await.unwrap();
+    let response = service.oneshot(delivery(EVENT)).await.unwrap();
+    assert!(response.extensions().get::<Outcome>().is_none(), "the inner one would have refused it");
     assert_eq!(spans.take().len(), 1);
 }
 

@@ -47,16 +47,15 @@ where
     }
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
-        // Unwind safe: a route is cloned for each request, and this one is not used again.
-        ResponseFuture { inner: catch_unwind(AssertUnwindSafe(|| self.inner.call(request))).ok() }
+        // axum calls a handler out of the future.
+        ResponseFuture { inner: self.inner.call(request) }
     }
 }
 
 pin_project! {
     pub(super) struct ResponseFuture<F> {
-        // `None` if making it has panicked.
         #[pin]
-        inner: Option<F>,
+        inner: F,
     }
 }
 
@@ -68,12 +67,10 @@ where
     type Output = Result<Response, E>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let mut inner = self.project().inner;
-        if let Some(future) = inner.as_mut().as_pin_mut() {
-            // Unwind safe: this future is ready after a panic, so the inner one is dropped and not polled again.
-            if let Ok(polled) = catch_unwind(AssertUnwindSafe(|| future.poll(cx))) {
-                return polled.map_ok(IntoResponse::into_response);
-            }
+        let inner = self.project().inner;
+        // Unwind safe: this future is ready after a panic, so the inner one is dropped and not polled again.
+        if let Ok(polled) = catch_unwind(AssertUnwindSafe(|| inner.poll(cx))) {
+            return polled.map_ok(IntoResponse::into_response);
         }
         // The panic's message, which may hold anything, is the panic hook's to show.
         tracing::error!(outcome = %Outcome::Retry, "event handler panicked");
