@@ -120,6 +120,7 @@ pub mod testing;
 pub mod trace;
 
 mod error;
+mod intern;
 mod semconv;
 mod spans;
 mod url;

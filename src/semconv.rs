@@ -53,6 +53,11 @@ pub(crate) const DAPR_COMPONENT: &str = "dapr.component.name";
 pub(crate) const DAPR_APP_ID: &str = "dapr.app_id";
 pub(crate) const DAPR_ACTOR_TYPE: &str = "dapr.actor.type";
 
+pub(crate) const HTTP_REQUEST_HEADER: &str = "http.request.header.";
+pub(crate) const HTTP_RESPONSE_HEADER: &str = "http.response.header.";
+pub(crate) const RPC_REQUEST_METADATA: &str = "rpc.request.metadata.";
+pub(crate) const RPC_RESPONSE_METADATA: &str = "rpc.response.metadata.";
+
 /// Stands for a value outside of the known set.
 pub(crate) const OTHER: &str = "_OTHER";
 
@@ -60,21 +65,27 @@ pub(crate) const OTHER: &str = "_OTHER";
 pub(crate) const DURATION_BUCKETS: [f64; 14] =
     [0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0];
 
+/// Boundaries, in bytes, of the body size histograms (the conventions advise none).
+pub(crate) const SIZE_BUCKETS: [f64; 11] =
+    [0.0, 256.0, 1024.0, 4096.0, 16384.0, 65536.0, 262_144.0, 1_048_576.0, 4_194_304.0, 16_777_216.0, 67_108_864.0];
+
+/// Boundaries of Dapr's own durations: those of all others, in milliseconds.
+pub(crate) const MILLISECOND_BUCKETS: [f64; 14] =
+    [5.0, 10.0, 25.0, 50.0, 75.0, 100.0, 250.0, 500.0, 750.0, 1000.0, 2500.0, 5000.0, 7500.0, 10000.0];
+
+/// The conventions' list of HTTP methods, and [`OTHER`] behind it.
+pub(crate) const METHODS: [&str; 11] =
+    ["GET", "POST", "PUT", "DELETE", "PATCH", "HEAD", "OPTIONS", "CONNECT", "TRACE", "QUERY", OTHER];
+
+/// The number of a method in [`METHODS`].
+pub(crate) fn method_number(method: &Method) -> usize {
+    let known = METHODS.iter().position(|known| *known == method.as_str());
+    known.unwrap_or(METHODS.len() - 1)
+}
+
 /// A method of the conventions' list, as static text; `None` for any other, which may be anything.
 pub(crate) fn known_method(method: &Method) -> Option<&'static str> {
-    Some(match method.as_str() {
-        "CONNECT" => "CONNECT",
-        "DELETE" => "DELETE",
-        "GET" => "GET",
-        "HEAD" => "HEAD",
-        "OPTIONS" => "OPTIONS",
-        "PATCH" => "PATCH",
-        "POST" => "POST",
-        "PUT" => "PUT",
-        "QUERY" => "QUERY",
-        "TRACE" => "TRACE",
-        _ => return None,
-    })
+    METHODS.get(method_number(method)).copied().filter(|method| *method != OTHER)
 }
 
 /// `network.protocol.version`: `"1.1"`, `"2"`.

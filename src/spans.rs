@@ -63,7 +63,15 @@ where
     if is_noop(&tracer) {
         return None;
     }
-    Some(Box::new(move |builder, parent| parent.with_span(tracer.build_with_context(builder, parent))))
+    Some(Box::new(move |builder, parent| {
+        let span = tracer.build_with_context(builder, parent);
+        if span.is_recording() {
+            parent.with_span(span)
+        } else {
+            // All there is to it: its context, not marked as remote. A span in a context costs a box and a lock more.
+            parent.with_remote_span_context(span.span_context().clone())
+        }
+    }))
 }
 
 /// The API has no question for this, but an answer: asked for a span in a suppressed context, the no-op tracer hands back

@@ -234,9 +234,9 @@ async fn a_call_that_nobody_wants_is_not_recorded() {
 
 #[tokio::test]
 async fn readiness_and_its_errors_are_the_inner_services_own() {
-    type Step = Poll<Result<(), &'static str>>;
+    type Readiness = Poll<Result<(), &'static str>>;
     #[derive(Clone)]
-    struct Steps(Arc<Mutex<Vec<Step>>>);
+    struct Steps(Arc<Mutex<Vec<Readiness>>>);
     impl Service<Request<()>> for Steps {
         type Response = Response<Empty<Bytes>>;
         type Error = &'static str;
@@ -388,7 +388,7 @@ fn grpc_request() -> Request<()> {
 }
 
 fn ok() -> impl Service<Request<()>, Response = Response<Empty<Bytes>>, Error = Infallible, Future: Send> {
-    service_fn(async |_: Request<()>| Ok(Response::new(Empty::new())))
+    service_fn(|_: Request<()>| ready(Ok(Response::new(Empty::new()))))
 }
 
 /// The body of an observed `200`.

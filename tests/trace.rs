@@ -3,17 +3,18 @@
 
 mod support;
 
-use std::{convert::Infallible, future::pending, time::Duration};
+use std::{convert::Infallible, future::pending, task::Poll, time::Duration};
 
 use axum::{Router, body::Body, routing::post};
 use bytes::Bytes;
 use dapr::dapr::proto::{
-    common::v1::{InvokeRequest, InvokeResponse},
+    common::v1::{InvokeRequest, InvokeResponse, StreamPayload},
     runtime::v1::{
-        BindingEventRequest, BindingEventResponse, BulkPublishRequest, GetStateRequest, GetStateResponse,
-        InvokeActorRequest, InvokeServiceRequest, JobEventRequest, JobEventResponse, ListInputBindingsResponse,
-        ListTopicSubscriptionsResponse, PublishEventRequest, TopicEventBulkRequest, TopicEventBulkResponse,
-        TopicEventRequest, TopicEventResponse,
+        BindingEventRequest, BindingEventResponse, BulkPublishRequest, EncryptRequest, EncryptRequestOptions,
+        GetStateRequest, GetStateResponse, InvokeActorRequest, InvokeServiceRequest, JobEventRequest, JobEventResponse,
+        ListInputBindingsResponse, ListTopicSubscriptionsResponse, PublishEventRequest, SubscribeConfigurationRequest,
+        SubscribeConfigurationResponse, TopicEventBulkRequest, TopicEventBulkResponse, TopicEventRequest,
+        TopicEventResponse,
         app_callback_client::AppCallbackClient,
         app_callback_server::{AppCallback, AppCallbackServer},
         dapr_client::DaprClient,
@@ -21,13 +22,16 @@ use dapr::dapr::proto::{
 };
 use futures_util::FutureExt;
 use http::{Request, Response, StatusCode};
-use http_body_util::{BodyExt, Empty, Full};
+use http_body::{Body as _, Frame};
+use http_body_util::{BodyExt, Empty, Full, StreamBody};
 use hyper_util::{client::legacy::Client, rt::TokioExecutor};
 use opentelemetry::{
-    Context,
+    Context, KeyValue,
+    baggage::BaggageExt,
     trace::{SpanKind, Status, TraceContextExt, Tracer, TracerProvider},
 };
 use opentelemetry_sdk::trace::Sampler;
+use prost::Message;
 use support::{GrpcAnswer, GrpcServer, Spans, attribute, is_child, is_root};
 use tokio::net::TcpListener;
 use tonic::Code;
@@ -137,7 +141,6 @@ async fn the_request_arrives_whole_although_its_names_were_read() {
             Ok::<_, Infallible>(Response::new(tonic::body::Body::empty()))
         }
     });
-    use http_body::Body as _;
     let request = GetStateRequest { key: "k".repeat(100_000), ..get_state() };
     let _ = DaprClient::new(capture.clone()).get_state(request.clone()).await;
     let traced = TraceLayer::client().with_tracer_provider(&spans.provider).layer(capture);
@@ -535,6 +538,219 @@ async fn the_span_ends_with_the_body_and_not_with_the_head() {
     spans.one();
 }
 
+// ===== streams =====
+
+#[tokio::test]
+async fn a_server_stream_lives_until_its_trailers() {
+    let spans = Spans::new();
+    let server = GrpcServer::answering(|| GrpcAnswer {
+        message: Some(SubscribeConfigurationResponse { id: "1".into(), ..Default::default() }.encode_to_vec()),
+        ..GrpcAnswer::error(Code::Unavailable, "gone")
+    })
+    .await;
+    let layer = TraceLayer::client().with_tracer_provider(&spans.provider).with_message_events(true);
+    let mut client = DaprClient::new(layer.layer(server.channel()));
+    let request = SubscribeConfigurationRequest { store_name: "config".into(), ..Default::default() };
+    let mut answers = client.subscribe_configuration(request).await.unwrap().into_inner();
+    assert_eq!(answers.message().await.unwrap().unwrap().id, "1");
+    assert!(spans.all().is_empty(), "the stream is open");
+    assert_eq!(answers.message().await.unwrap_err().code(), Code::Unavailable);
+
+    let span = spans.one();
+    assert_eq!(attribute(&span, "rpc.response.status_code").as_deref(), Some("UNAVAILABLE"));
+    assert_eq!(attribute(&span, "dapr.component.name").as_deref(), Some("config"));
+    assert_eq!(messages(&span), ["SENT 1", "RECEIVED 1"]);
+}
+
+#[tokio::test]
+async fn a_client_stream_lives_until_its_answer() {
+    for side in [TraceLayer::client(), TraceLayer::server()] {
+        let spans = Spans::new();
+        let layer = side.with_tracer_provider(&spans.provider).with_message_events(true);
+        let service = layer.layer(service_fn(async |request: Request<tonic::body::Body>| {
+            let received = request.into_body().collect().await.unwrap().to_bytes();
+            assert_eq!(received.len(), 3 * 8);
+            let frames = [Ok(data(1)), Ok(trailers("0"))].map(Ok::<Result<_, tonic::Status>, Infallible>);
+            let frames = futures_util::stream::iter(frames.map(Result::unwrap));
+            Ok::<_, Infallible>(Response::new(tonic::body::Body::new(StreamBody::new(frames))))
+        }));
+        let is_client = format!("{layer:?}").contains("side: Client");
+        let sent = futures_util::stream::iter((0..3).map(|n| Ok::<_, tonic::Status>(data(n))));
+        let request = grpc_request("/pkg.S/Upload", tonic::body::Body::new(StreamBody::new(sent)));
+        let mut body = service.oneshot(request).await.unwrap().into_body();
+        body.frame().await.unwrap().unwrap();
+        assert!(spans.all().is_empty());
+        body.frame().await.unwrap().unwrap();
+        let (to, fro) = if is_client { ("SENT", "RECEIVED") } else { ("RECEIVED", "SENT") };
+        assert_eq!(
+            messages(&spans.one()),
+            [1, 2, 3].map(|n| format!("{to} {n}")).into_iter().chain([format!("{fro} 1")]).collect::<Vec<_>>()
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_bidirectional_stream_lives_until_both_sides_are_done_and_knows_its_late_names() {
+    let spans = Spans::new();
+    // Sends back each frame of the request as it comes.
+    let echo = service_fn(async |request: Request<tonic::body::Body>| {
+        let mut body = request.into_body();
+        let mut is_done = false;
+        let frames = futures_util::stream::poll_fn(move |cx| {
+            if is_done {
+                return Poll::Ready(None);
+            }
+            let frame = std::task::ready!(std::pin::Pin::new(&mut body).poll_frame(cx));
+            is_done = frame.is_none();
+            Poll::Ready(Some(frame.unwrap_or_else(|| Ok(trailers("0")))))
+        });
+        Ok::<_, Infallible>(Response::new(tonic::body::Body::new(StreamBody::new(frames))))
+    });
+    let layer = TraceLayer::client().with_tracer_provider(&spans.provider).with_message_events(true);
+    let (send, requests) = tokio::sync::mpsc::unbounded_channel();
+    let requests = tokio_stream::wrappers::UnboundedReceiverStream::new(requests);
+    let mut client = DaprClient::new(layer.layer(echo));
+    let mut answers = client.encrypt_alpha1(requests).await.unwrap().into_inner();
+    let options = EncryptRequestOptions { component_name: "vault".into(), ..Default::default() };
+    for payload in [None, Some(StreamPayload { data: b"s3cret".to_vec(), seq: 1 })] {
+        send.send(EncryptRequest { options: Some(options.clone()), payload }).unwrap();
+        answers.message().await.unwrap().unwrap();
+    }
+    assert!(spans.all().is_empty());
+    drop(send);
+    assert!(answers.message().await.unwrap().is_none());
+
+    let span = spans.one();
+    assert_eq!(attribute(&span, "dapr.component.name").as_deref(), Some("vault"));
+    assert_eq!(attribute(&span, "rpc.response.status_code").as_deref(), Some("OK"));
+    assert_eq!(messages(&span), ["SENT 1", "RECEIVED 1", "SENT 2", "RECEIVED 2"]);
+    assert!(!format!("{span:?}").contains("s3cret"));
+}
+
+#[tokio::test]
+async fn messages_are_no_events_unless_asked_for() {
+    let spans = Spans::new();
+    let server = GrpcServer::answering(|| GrpcAnswer::message(&GetStateResponse::default())).await;
+    let layer = TraceLayer::client().with_tracer_provider(&spans.provider);
+    DaprClient::new(layer.layer(server.channel())).get_state(get_state()).await.unwrap();
+    assert!(spans.one().events.is_empty());
+}
+
+// ===== settings =====
+
+#[tokio::test]
+async fn the_users_own_attributes_and_names_are_on_the_span() {
+    let spans = Spans::new();
+    let layer = TraceLayer::server()
+        .with_tracer_provider(&spans.provider)
+        .with_attributes([KeyValue::new("listener", "admin")])
+        .with_request_attributes(|request| vec![KeyValue::new("gold", request.headers.contains_key("x-gold"))])
+        .with_span_name(|request| request.uri.path().starts_with("/assets/").then(|| "asset".into()));
+    for path in ["/assets/1", "/orders"] {
+        layer.layer(ok()).oneshot(Request::get(path).header("x-gold", "1").body(()).unwrap()).await.unwrap();
+    }
+    let span = spans.named("asset");
+    assert_eq!(attribute(&span, "listener").as_deref(), Some("admin"));
+    assert_eq!(attribute(&span, "gold").as_deref(), Some("true"));
+    spans.named("GET");
+}
+
+#[tokio::test]
+async fn strangers_are_linked_and_decide_nothing() {
+    let parent_based = Sampler::ParentBased(Box::new(Sampler::AlwaysOn));
+    for (sampler, is_recorded) in [(parent_based, true), (Sampler::AlwaysOff, false)] {
+        let spans = Spans::sampled(sampler);
+        let layer = TraceLayer::server().with_tracer_provider(&spans.provider).with_public_endpoint(true);
+        let service = layer.layer(service_fn(async |_: Request<()>| {
+            assert!(Context::current().baggage().is_empty());
+            Ok::<_, Infallible>(Response::new(Empty::<Bytes>::new()))
+        }));
+        // Sampled says the stranger in the second round, not sampled in the first.
+        let flags = if is_recorded { "00" } else { "01" };
+        let stranger = format!("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-{flags}");
+        let request = Request::builder().header("traceparent", stranger).header("baggage", "a=1").body(());
+        service.oneshot(request.unwrap()).await.unwrap();
+        if !is_recorded {
+            assert!(spans.all().is_empty());
+            continue;
+        }
+        let span = spans.one();
+        assert!(is_root(&span));
+        assert_ne!(span.span_context.trace_id().to_string(), "4bf92f3577b34da6a3ce929d0e0e4736");
+        let linked = &span.links.links[0].span_context;
+        assert_eq!(linked.trace_id().to_string(), "4bf92f3577b34da6a3ce929d0e0e4736");
+        assert_eq!(linked.span_id().to_string(), "00f067aa0ba902b7");
+    }
+}
+
+#[tokio::test]
+async fn a_layer_outside_of_the_router_is_told_the_route() {
+    let spans = Spans::new();
+    let app: Router =
+        Router::new().route("/orders/{id}", post(async || "placed")).layer(tower_dapr::observe::RouteLayer::new());
+    let app = TraceLayer::server().with_tracer_provider(&spans.provider).layer(app);
+    app.clone().oneshot(Request::post("/orders/7").body(Body::empty()).unwrap()).await.unwrap();
+    app.oneshot(Request::get("/nowhere").body(Body::empty()).unwrap()).await.unwrap();
+    assert_eq!(attribute(&spans.named("POST /orders/{id}"), "http.route").as_deref(), Some("/orders/{id}"));
+    assert_eq!(attribute(&spans.named("GET"), "http.route"), None);
+}
+
+#[tokio::test]
+async fn only_listed_headers_are_recorded() {
+    let spans = Spans::new();
+    let name = http::HeaderName::from_static;
+    let layer = TraceLayer::server()
+        .with_tracer_provider(&spans.provider)
+        .with_request_headers([name("x-request-id"), name("x-absent")])
+        .unwrap()
+        .with_response_headers([name("x-shard")])
+        .unwrap();
+    let service = layer.layer(service_fn(async |_: Request<()>| {
+        let response = Response::builder().header("x-shard", "7").header("set-cookie", "s3cret");
+        Ok::<_, Infallible>(response.body(Empty::<Bytes>::new()).unwrap())
+    }));
+    let request =
+        Request::builder().header("x-request-id", "a").header("x-request-id", "b").header("x-other", "s3cret");
+    service.clone().oneshot(request.body(()).unwrap()).await.unwrap();
+    let span = spans.one();
+    assert_eq!(attribute(&span, "http.request.header.x-request-id").as_deref(), Some("[\"a\",\"b\"]"));
+    assert_eq!(attribute(&span, "http.response.header.x-shard").as_deref(), Some("[\"7\"]"));
+    assert_eq!(attribute(&span, "http.request.header.x-absent"), None);
+    assert!(!format!("{span:?}").contains("s3cret"));
+
+    let mut request = grpc_request("/pkg.S/M", ());
+    request.headers_mut().insert("x-request-id", "c".parse().unwrap());
+    service.oneshot(request).await.unwrap();
+    assert_eq!(attribute(&spans.named("pkg.S/M"), "rpc.request.metadata.x-request-id").as_deref(), Some("[\"c\"]"));
+}
+
+#[tokio::test]
+async fn a_request_can_be_a_span_of_tracing_too() {
+    let spans = Spans::new();
+    let console = Console::default();
+    let format = tracing_subscriber::fmt::layer().with_writer(console.clone()).with_ansi(false);
+    let _guard = tracing::subscriber::set_default(tracing_subscriber::registry().with(format));
+    let handler = || {
+        service_fn(async |_: Request<()>| {
+            tokio::task::yield_now().await;
+            tracing::info!("in the handler");
+            Ok::<_, Infallible>(Response::new(Empty::<Bytes>::new()))
+        })
+    };
+    let layer = TraceLayer::server().with_tracing_span(tracing::Level::INFO);
+    let traced = layer.clone().with_tracer_provider(&spans.provider);
+    traced.layer(handler()).oneshot(Request::get("/orders").body(()).unwrap()).await.unwrap();
+    let trace_id = spans.one().span_context.trace_id().to_string();
+    let lines = console.take();
+    assert!(lines.contains("request{otel.name=\"GET\"") && lines.contains("path=\"/orders\""), "{lines}");
+    assert!(lines.contains(&format!("trace_id={trace_id}")) && lines.contains("in the handler"), "{lines}");
+
+    // Also where nothing else listens.
+    layer.layer(handler()).oneshot(Request::get("/again").body(()).unwrap()).await.unwrap();
+    let lines = console.take();
+    assert!(lines.contains("path=\"/again\"") && !lines.contains("trace_id"), "{lines}");
+}
+
 #[tokio::test]
 async fn no_secret_is_recorded() {
     let spans = Spans::new();
@@ -566,6 +782,58 @@ async fn no_secret_is_recorded() {
 }
 
 // ===== helpers =====
+
+/// Lines that were written.
+#[derive(Clone, Default)]
+struct Console(std::sync::Arc<std::sync::Mutex<Vec<u8>>>);
+
+impl Console {
+    fn take(&self) -> String {
+        String::from_utf8(std::mem::take(&mut self.0.lock().unwrap())).unwrap()
+    }
+}
+
+impl std::io::Write for Console {
+    fn write(&mut self, line: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().extend(line);
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+impl<'a> tracing_subscriber::fmt::MakeWriter<'a> for Console {
+    type Writer = Self;
+
+    fn make_writer(&'a self) -> Self {
+        self.clone()
+    }
+}
+
+fn grpc_request<B>(path: &str, body: B) -> Request<B> {
+    Request::builder().uri(path).header("content-type", "application/grpc").body(body).unwrap()
+}
+
+/// A frame with a message of three bytes.
+fn data(byte: u8) -> Frame<Bytes> {
+    Frame::data(Bytes::from(vec![0, 0, 0, 0, 3, byte, byte, byte]))
+}
+
+fn trailers(code: &'static str) -> Frame<Bytes> {
+    Frame::trailers([("grpc-status".parse().unwrap(), code.parse().unwrap())].into_iter().collect())
+}
+
+/// The events of messages: `SENT 1`.
+fn messages(span: &opentelemetry_sdk::trace::SpanData) -> Vec<String> {
+    let text = |event: &opentelemetry::trace::Event, key: &str| {
+        let value = event.attributes.iter().find(|kv| kv.key.as_str() == key);
+        value.unwrap().value.to_string()
+    };
+    let events = span.events.iter().filter(|event| event.name == "rpc.message");
+    events.map(|event| format!("{} {}", text(event, "rpc.message.type"), text(event, "rpc.message.id"))).collect()
+}
 
 fn get_state() -> GetStateRequest {
     GetStateRequest { store_name: "statestore".into(), key: "order-1".into(), ..Default::default() }

@@ -74,6 +74,11 @@ impl Classifier {
         Self { protocol, side, status: None, code: None, message: None }
     }
 
+    /// What was gathered, moved out.
+    pub(crate) fn take(&mut self) -> Self {
+        Self { message: self.message.take(), ..*self }
+    }
+
     /// The head of the response has arrived. A gRPC head that carries `grpc-status` is the whole answer ("trailers-only").
     pub fn head(&mut self, status: StatusCode, headers: &HeaderMap) {
         self.status = Some(status);

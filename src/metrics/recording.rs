@@ -1,60 +1,104 @@
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
+use axum::extract::MatchedPath;
+use http::header::CONTENT_LENGTH;
 use opentelemetry::KeyValue;
+use tonic::Code;
 
-use super::instruments::Instruments;
+use super::{bulk, key::Key, series::CallResult, shared::Shared};
 use crate::{
-    classify::{Protocol, Side, code_name},
-    observe::{Call, End, Recording},
-    semconv::{self, ServerAddress, method_of_path, name_key},
+    classify::{Protocol, Side},
+    intern::Name,
+    observe::{Call, End, Recording, RequestWatch, ResponseHead},
+    rpc::{Names, Streaming},
+    semconv::method_of_path,
 };
 
 /// What is measured of one exchange.
 #[derive(Debug)]
 pub struct MetricsRecording {
-    instruments: Arc<Instruments>,
-    protocol: Protocol,
-    /// What is known when the call is made.
-    attributes: Vec<KeyValue>,
+    shared: Arc<Shared>,
+    key: Key,
+    /// Where the kind of call stands in the table.
+    at: Option<usize>,
+    /// Counted as active, to be taken back.
+    is_active: bool,
     /// A server's path that stands in no table: known to be a method only once the router did not refuse it.
     unproven_method: Option<String>,
+    /// The names in a stream's first message, once it has passed.
+    late: Option<Late>,
+    /// Of a publish.
+    messages: u64,
+    request_size: Option<u64>,
+    response_size: u64,
+    /// The user's own.
+    attributes: Vec<KeyValue>,
 }
 
+type Late = Arc<OnceLock<(Option<String>, Option<String>)>>;
+
+// ===== impl MetricsRecording =====
+
 impl MetricsRecording {
-    pub(super) fn new(
-        instruments: Arc<Instruments>,
-        side: Side,
-        call: &Call<'_>,
-        server: Option<&ServerAddress>,
-    ) -> Self {
-        let mut attributes = Vec::with_capacity(10);
-        let mut unproven_method = None;
-        match call.protocol {
-            Protocol::Grpc => {
-                attributes.push(KeyValue::new(semconv::RPC_SYSTEM, "grpc"));
-                match (call.rpc, side) {
-                    (Some(rpc), _) => {
-                        attributes.push(KeyValue::new(semconv::RPC_METHOD, rpc.full_method()));
-                        attributes.push(KeyValue::new(semconv::DAPR_BLOCK, rpc.block().as_str()));
-                        if let (Some(key), Some(name)) = (name_key(rpc), call.names.component) {
-                            attributes.push(KeyValue::new(key, name.to_owned()));
-                        }
-                    }
-                    // The methods that a client calls stand in its code.
-                    (None, Side::Client) => {
-                        if let Some(method) = method_of_path(call.uri().path()) {
-                            attributes.push(KeyValue::new(semconv::RPC_METHOD, method.to_owned()));
-                        }
-                    }
-                    (None, Side::Server) => unproven_method = method_of_path(call.uri().path()).map(str::to_owned),
-                }
-            }
-            Protocol::Http => push_http(&mut attributes, side, call),
+    pub(super) fn new(shared: &Arc<Shared>, call: &Call<'_>) -> Self {
+        // The user's code first: if it panics, nothing has been counted yet.
+        let attributes = shared.settings.request_attributes.as_ref().map_or_else(Vec::new, |hook| hook(call.request));
+        let key = Key::of(shared, call);
+        let is_http = call.protocol == Protocol::Http;
+        let is_active = is_http && shared.side() == Side::Server;
+        if is_active {
+            shared.add_active(&key, 1);
         }
-        if side == Side::Client {
-            push_server(&mut attributes, call, server);
+        let is_unproven = shared.side() == Side::Server && !is_http && call.rpc.is_none() && key.parts.method.is_none();
+        let is_late = shared.side() == Side::Client
+            && call.rpc.is_some_and(|rpc| rpc.streaming() != Streaming::Unary && !rpc.component_field().is_empty())
+            && call.names.component.is_none();
+        Self {
+            at: shared.find(&key),
+            is_active,
+            unproven_method: method_of_path(call.uri().path()).filter(|_| is_unproven).map(str::to_owned),
+            late: is_late.then(Late::default),
+            messages: if key.is_publish() { bulk::messages(call.rpc, call.first_message) } else { 0 },
+            request_size: if is_http && shared.settings.body_sizes { content_length(call) } else { None },
+            response_size: 0,
+            attributes,
+            key,
+            shared: shared.clone(),
         }
-        Self { instruments, protocol: call.protocol, attributes, unproven_method }
+    }
+
+    /// Something became known about the call that it is measured by.
+    fn change(&mut self, change: impl FnOnce(&Shared, &mut Key)) {
+        change(&self.shared, &mut self.key);
+        self.at = self.shared.find(&self.key);
+    }
+
+    fn learn_method(&mut self, code: Option<Code>) {
+        let Some(method) = self.unproven_method.take() else { return };
+        // What a router says about a method that it does not know, or a layer in front of it about any.
+        let is_proof = !matches!(
+            code,
+            Some(
+                Code::Unimplemented
+                    | Code::Unauthenticated
+                    | Code::PermissionDenied
+                    | Code::ResourceExhausted
+                    | Code::Unavailable
+                    | Code::DeadlineExceeded
+                    | Code::Cancelled
+            )
+        );
+        self.change(|shared, key| {
+            key.parts.method = Some(if is_proof { shared.methods.number(&method, "") } else { Name::OTHER });
+        });
+    }
+
+    fn learn_names(&mut self) {
+        let Some(late) = self.late.take() else { return };
+        if let Some((component, destination)) = late.get() {
+            let names = Names { component: component.as_deref(), destination: destination.as_deref() };
+            self.change(|shared, key| key.set_names(shared, &names));
+        }
     }
 }
 
@@ -63,55 +107,61 @@ impl Recording for MetricsRecording {
 
     fn enter(&self) {}
 
+    fn head(&mut self, head: &ResponseHead<'_>) {
+        // A layer outside of the router is told by `RouteLayer` inside of it.
+        if self.key.parts.route.is_none()
+            && self.is_active
+            && let Some(route) = head.extensions.get::<MatchedPath>()
+        {
+            self.change(|shared, key| key.parts.route = Some(shared.routes.number(route.as_str(), "")));
+        }
+    }
+
+    fn data(&mut self, bytes: usize) {
+        self.response_size = self.response_size.saturating_add(bytes as u64);
+    }
+
+    fn watch_request(&mut self) -> Option<RequestWatch> {
+        let (late, rpc) = (self.late.clone()?, self.key.rpc?);
+        Some(Box::new(move |data| {
+            late.get_or_init(|| {
+                let names = Names::read(rpc, data);
+                (names.component.map(str::to_owned), names.destination.map(str::to_owned))
+            });
+        }))
+    }
+
     fn end(mut self, end: &End<'_>) {
-        let outcome = end.outcome;
-        let attributes = &mut self.attributes;
-        match outcome.grpc_code() {
-            Some(code) => {
-                attributes.push(KeyValue::new(semconv::RPC_STATUS, code_name(code)));
-                if let Some(method) = self.unproven_method {
-                    // Only a router that knows the method can answer anything else.
-                    let method = if code == tonic::Code::Unimplemented { semconv::OTHER.to_owned() } else { method };
-                    attributes.push(KeyValue::new(semconv::RPC_METHOD, method));
+        self.learn_method(end.outcome.grpc_code());
+        self.learn_names();
+        let (shared, seconds) = (&self.shared, end.elapsed.as_secs_f64());
+        let result = CallResult::of(end.outcome);
+        shared.with_series(&self.key, self.at, |series| {
+            series.with(result, shared, |series| {
+                if self.attributes.is_empty() {
+                    series.record(seconds, self.messages);
+                } else {
+                    let attributes = [&series.attributes[..], &self.attributes].concat();
+                    series.record_with(shared, seconds, self.messages, &attributes);
                 }
-            }
-            None => {
-                if let Some(status) = outcome.http_status() {
-                    attributes.push(KeyValue::new(semconv::HTTP_STATUS, i64::from(status.as_u16())));
+                if shared.settings.body_sizes && self.key.parts.protocol == Protocol::Http {
+                    shared.record_sizes(series, self.request_size, self.response_size);
                 }
-            }
-        }
-        if let Some(error_type) = outcome.error_type() {
-            attributes.push(KeyValue::new(semconv::ERROR_TYPE, error_type));
-        }
-        self.instruments.duration(self.protocol).record(end.elapsed.as_secs_f64(), attributes);
+            });
+        });
     }
 }
 
-fn push_http(attributes: &mut Vec<KeyValue>, side: Side, call: &Call<'_>) {
-    let method = semconv::known_method(call.method()).unwrap_or(semconv::OTHER);
-    attributes.push(KeyValue::new(semconv::HTTP_METHOD, method));
-    if let Some(version) = semconv::protocol_version(call.version()) {
-        attributes.push(KeyValue::new(semconv::PROTOCOL_VERSION, version));
-    }
-    if side == Side::Server {
-        let scheme = if call.uri().scheme_str() == Some("https") { "https" } else { "http" };
-        attributes.push(KeyValue::new(semconv::URL_SCHEME, scheme));
-        if let Some(route) = call.route() {
-            attributes.push(KeyValue::new(semconv::HTTP_ROUTE, route.to_owned()));
+/// However it is dropped: what was counted as active is not any more.
+impl Drop for MetricsRecording {
+    fn drop(&mut self) {
+        if self.is_active {
+            self.shared.add_active(&self.key, -1);
         }
     }
 }
 
-fn push_server(attributes: &mut Vec<KeyValue>, call: &Call<'_>, server: Option<&ServerAddress>) {
-    let (address, port) = match server {
-        Some(server) => (Some(server.address.clone()), server.port),
-        None => (call.uri().host().map(Arc::from), call.uri().port_u16()),
-    };
-    if let Some(address) = address {
-        attributes.push(KeyValue::new(semconv::SERVER_ADDRESS, address));
-    }
-    if let Some(port) = port {
-        attributes.push(KeyValue::new(semconv::SERVER_PORT, i64::from(port)));
-    }
+/// The body's length as the request says it.
+fn content_length(call: &Call<'_>) -> Option<u64> {
+    call.request.headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
 }

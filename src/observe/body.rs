@@ -3,7 +3,6 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-use bytes::Buf;
 use http_body::{Body, Frame, SizeHint};
 use pin_project_lite::pin_project;
 
@@ -44,7 +43,7 @@ where
         match &frame {
             Some(Ok(frame)) => {
                 if let Some(data) = frame.data_ref() {
-                    watch.data(data.remaining());
+                    watch.data(data);
                     // The reader may stop here and never ask for the `None`.
                     if this.inner.is_end_stream() {
                         watch.end(Ending::Complete);

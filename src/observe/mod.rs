@@ -69,20 +69,31 @@
 //!
 //! An outbound gRPC request to daprd is looked up in the [table of its rpcs](crate::rpc), and the names of component and
 //! topic are read from the first message if the body has it ready when the call is made, which a unary call's body
-//! always has. This reads, it never waits, and it cannot fail the call.
+//! always has. This reads, it never waits, and it cannot fail the call. Of a stream whose first message comes later the
+//! names are read as it passes: they are on the span and in the metrics, but a sampler and the span's name do not know
+//! them.
+//!
+//! # Routes
+//!
+//! A server's route is axum's matched path, which exists inside of the router only. A layer that stands outside, around
+//! the whole router, is told by a [`RouteLayer`] inside: with the head of the response.
 
 mod body;
 mod future;
+mod hook;
 mod layer;
 mod observer;
 mod peek;
+mod route;
 mod service;
 mod watch;
 
+pub(crate) use self::hook::{Attributes, Filter, Hook};
 pub use self::{
     body::ResponseBody,
     future::ResponseFuture,
     layer::ObserveLayer,
-    observer::{Call, End, Observer, Recording, ResponseHead},
+    observer::{Call, End, Observer, Recording, RequestWatch, ResponseHead},
+    route::{Route, RouteFuture, RouteLayer},
     service::Observe,
 };

@@ -48,9 +48,24 @@ pub trait Recording {
         let _ = bytes;
     }
 
+    /// The same frame's content, as far as it lies in one piece. Defaults to doing nothing.
+    fn chunk(&mut self, chunk: &[u8]) {
+        let _ = chunk;
+    }
+
+    /// What wants to see the data of the request's body as it passes, piece by piece. Asked once, behind `begin`.
+    ///
+    /// Heard only if the body is tonic's ([`tonic::body::Body`]), which is then boxed once more. Defaults to `None`.
+    fn watch_request(&mut self) -> Option<RequestWatch> {
+        None
+    }
+
     /// The exchange is over. Called once, also out of a drop: must not panic.
     fn end(self, end: &End<'_>);
 }
+
+/// Sees the data frames of a request's body. See [`Recording::watch_request`].
+pub type RequestWatch = Box<dyn FnMut(&[u8]) + Send>;
 
 /// A call that is about to be made.
 #[derive(Debug)]
@@ -62,6 +77,8 @@ pub struct Call<'a> {
     pub rpc: Option<&'static Rpc>,
     /// What the first message says about component and topic.
     pub names: Names<'a>,
+    /// The first frame of a call to Dapr, if the names were read from it.
+    pub first_message: Option<&'a [u8]>,
     /// The request without its body.
     pub request: &'a mut request::Parts,
 }
@@ -97,7 +114,8 @@ impl Call<'_> {
         &self.request.extensions
     }
 
-    /// The matched route of axum (`/orders/{id}`), known if the layer stands inside the router.
+    /// The matched route of axum (`/orders/{id}`), known if the layer stands inside the router. One outside is told
+    /// with the head of the response, if a [`RouteLayer`](super::RouteLayer) stands inside.
     #[must_use]
     pub fn route(&self) -> Option<&str> {
         self.request.extensions.get::<axum::extract::MatchedPath>().map(axum::extract::MatchedPath::as_str)
@@ -174,6 +192,27 @@ impl<A: Recording, B: Recording> Recording for (Option<A>, Option<B>) {
         }
         if let Some(second) = &mut self.1 {
             second.data(bytes);
+        }
+    }
+
+    fn chunk(&mut self, chunk: &[u8]) {
+        if let Some(first) = &mut self.0 {
+            first.chunk(chunk);
+        }
+        if let Some(second) = &mut self.1 {
+            second.chunk(chunk);
+        }
+    }
+
+    fn watch_request(&mut self) -> Option<RequestWatch> {
+        let first = self.0.as_mut().and_then(Recording::watch_request);
+        let second = self.1.as_mut().and_then(Recording::watch_request);
+        match (first, second) {
+            (Some(mut first), Some(mut second)) => Some(Box::new(move |data| {
+                first(data);
+                second(data);
+            })),
+            (first, second) => first.or(second),
         }
     }
 

@@ -8,6 +8,8 @@ use bytes::{Buf, Bytes};
 use http_body::{Body, Frame, SizeHint};
 use tonic::Status;
 
+use super::RequestWatch;
+
 /// The first frame of a body that is about to be sent, if it is a tonic body and has that frame ready. The body stays
 /// whole: what was taken out of it is put back in front.
 ///
@@ -60,5 +62,42 @@ impl Body for Peeked {
             hint.set_upper(upper);
         }
         hint
+    }
+}
+
+/// Lets `watch` see the data of a body as it passes, if it is a tonic body.
+pub(super) fn watch_body<B: 'static>(body: &mut B, watch: RequestWatch) {
+    if let Some(body) = (body as &mut dyn Any).downcast_mut::<tonic::body::Body>() {
+        let inner = std::mem::take(body);
+        *body = tonic::body::Body::new(Watched { inner, watch });
+    }
+}
+
+/// A body whose data is looked at.
+struct Watched {
+    inner: tonic::body::Body,
+    watch: RequestWatch,
+}
+
+impl Body for Watched {
+    type Data = Bytes;
+    type Error = Status;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
+        let frame = Pin::new(&mut self.inner).poll_frame(cx);
+        if let Poll::Ready(Some(Ok(frame))) = &frame
+            && let Some(data) = frame.data_ref()
+        {
+            (self.watch)(data);
+        }
+        frame
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.inner.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.inner.size_hint()
     }
 }

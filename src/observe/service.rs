@@ -4,7 +4,11 @@ use http::{Request, Response};
 use http_body::Body;
 use tower_service::Service;
 
-use super::{Call, Observer, ResponseBody, ResponseFuture, peek::peek, watch::Watch};
+use super::{
+    Call, Observer, ResponseBody, ResponseFuture,
+    peek::{peek, watch_body},
+    watch::Watch,
+};
 use crate::{
     classify::{Protocol, Side},
     rpc::{Names, Rpc},
@@ -79,11 +83,15 @@ where
             _ => Names::default(),
         };
 
-        let recording = self.observer.begin(&mut Call { protocol, rpc, names, request: &mut parts });
+        let first_message = first.as_deref();
+        let recording = self.observer.begin(&mut Call { protocol, rpc, names, first_message, request: &mut parts });
         let Some(recording) = recording else {
             return ResponseFuture::new(self.inner.call(Request::from_parts(parts, body)), None);
         };
         let mut watch = Watch::new(recording, protocol, side, parts.method.clone());
+        if let Some(request_watch) = watch.watch_request() {
+            watch_body(&mut body, request_watch);
+        }
         let request = Request::from_parts(parts, body);
         let future = watch.run(|| self.inner.call(request));
         ResponseFuture::new(future, Some(watch))

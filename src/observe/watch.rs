@@ -1,8 +1,9 @@
+use bytes::Buf;
 use http::{HeaderMap, Method, Response};
 use http_body::Body;
 use tokio::time::Instant;
 
-use super::{End, Recording, ResponseHead};
+use super::{End, Recording, RequestWatch, ResponseHead};
 use crate::classify::{Classifier, Ending, Protocol, Side};
 
 /// Holds the recording of one exchange and sees to it that it ends exactly once: dropping it is an end too.
@@ -34,6 +35,10 @@ impl<R: Recording> Watch<R> {
         }
     }
 
+    pub(super) fn watch_request(&mut self) -> Option<RequestWatch> {
+        self.recording.as_mut().and_then(Recording::watch_request)
+    }
+
     /// Runs inner code in the recording's scope.
     pub(super) fn run<T>(&mut self, inner: impl FnOnce() -> T) -> T {
         let _scope = self.recording.as_ref().map(Recording::enter);
@@ -62,10 +67,12 @@ impl<R: Recording> Watch<R> {
         }
     }
 
-    pub(super) fn data(&mut self, bytes: usize) {
+    pub(super) fn data(&mut self, data: &impl Buf) {
+        let bytes = data.remaining();
         self.seen = self.seen.saturating_add(bytes as u64);
         if let Some(recording) = &mut self.recording {
             recording.data(bytes);
+            recording.chunk(data.chunk());
         }
     }
 
@@ -77,7 +84,7 @@ impl<R: Recording> Watch<R> {
     /// Ends the recording; does nothing if it has ended already.
     pub(super) fn end(&mut self, ending: Ending) {
         if let Some(recording) = self.recording.take() {
-            let outcome = self.classifier.clone().finish(ending);
+            let outcome = self.classifier.take().finish(ending);
             recording.end(&End { outcome: &outcome, elapsed: self.started.elapsed() });
         }
     }

@@ -57,8 +57,15 @@
 //!
 //! Dropping the response future or body ends the span, with `error.type` saying so.
 
+mod console;
+mod headers;
 mod layer;
+mod messages;
 mod recording;
 mod start;
 
-pub use self::{layer::TraceLayer, recording::TraceRecording};
+pub use self::{
+    headers::SecretHeader,
+    layer::TraceLayer,
+    recording::{TraceRecording, TraceScope},
+};

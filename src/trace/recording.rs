@@ -1,78 +1,187 @@
+use std::sync::Arc;
+
+use axum::extract::MatchedPath;
 use opentelemetry::{
     Context, ContextGuard, KeyValue,
     trace::{Status, TraceContextExt},
 };
+use tracing::span::EnteredSpan;
 
+use super::{console, layer::Settings, messages::Messages, start};
 use crate::{
     classify::{Outcome, Protocol, Side, code_name},
-    observe::{Call, End, Recording},
+    observe::{Call, End, Recording, RequestWatch, ResponseHead},
+    rpc::{Names, Rpc, Streaming},
     semconv::{self, method_of_path},
 };
 
 /// One span, from its start to its end.
 #[derive(Debug)]
 pub struct TraceRecording {
-    context: Context,
-    side: Side,
+    settings: Arc<Settings>,
+    /// `None` if nothing listens and only `tracing` is told.
+    context: Option<Context>,
+    /// Does the span keep what it is told?
+    is_recording: bool,
+    protocol: Protocol,
+    /// A server's HTTP method, while its route is not known.
+    routeless: Option<&'static str>,
     /// A server's path that stands in no table: if the router does not know it either, it may be anything.
     unknown_method: Option<String>,
-    error_messages: bool,
+    /// A stream to Dapr whose first message is still to come.
+    nameless: Option<&'static Rpc>,
+    messages: Option<Box<Messages>>,
+    frame: usize,
+    console: Option<tracing::Span>,
 }
 
+/// The span is current while this lives.
+#[derive(Debug)]
+pub struct TraceScope {
+    // Left in this order.
+    _console: Option<EnteredSpan>,
+    _context: Option<ContextGuard>,
+}
+
+// ===== impl TraceRecording =====
+
 impl TraceRecording {
-    pub(super) fn new(context: Context, side: Side, call: &Call<'_>, error_messages: bool) -> Self {
-        let is_unknown = side == Side::Server
-            && call.protocol == Protocol::Grpc
-            && call.rpc.is_none()
-            && context.span().is_recording();
-        let unknown_method =
-            is_unknown.then(|| method_of_path(call.request.uri.path()).unwrap_or(semconv::OTHER).to_owned());
-        Self { context, side, unknown_method, error_messages }
+    pub(super) fn new(
+        settings: &Arc<Settings>,
+        context: Option<Context>,
+        is_recording: bool,
+        console: Option<tracing::Span>,
+        call: &Call<'_>,
+    ) -> Self {
+        let side = settings.side;
+        let is_grpc = call.protocol == Protocol::Grpc;
+        let is_unknown = side == Side::Server && is_grpc && call.rpc.is_none() && is_recording;
+        let unknown_method = is_unknown.then(|| method_of_path(call.uri().path()).unwrap_or(semconv::OTHER).to_owned());
+        let is_nameless =
+            |rpc: &&Rpc| rpc.streaming() != Streaming::Unary && !rpc.component_field().is_empty() && is_recording;
+        Self {
+            settings: settings.clone(),
+            context,
+            is_recording,
+            protocol: call.protocol,
+            routeless: (side == Side::Server && !is_grpc && is_recording && call.route().is_none())
+                .then(|| semconv::known_method(call.method()))
+                .flatten(),
+            unknown_method,
+            nameless: call.rpc.filter(is_nameless).filter(|_| side == Side::Client && call.names.component.is_none()),
+            messages: (settings.messages && is_grpc && is_recording).then(Box::default),
+            frame: 0,
+            console,
+        }
     }
 
-    fn record(self, outcome: &Outcome) {
-        let span = self.context.span();
-        if let Some(status) = outcome.http_status().filter(|_| outcome.protocol() == Protocol::Http) {
-            span.set_attribute(KeyValue::new(semconv::HTTP_STATUS, i64::from(status.as_u16())));
-        }
-        if let Some(code) = outcome.grpc_code() {
-            span.set_attribute(KeyValue::new(semconv::RPC_STATUS, code_name(code)));
-            if let (tonic::Code::Unimplemented, Some(method)) = (code, self.unknown_method) {
-                span.update_name("grpc");
-                span.set_attribute(KeyValue::new(semconv::RPC_METHOD, semconv::OTHER));
-                span.set_attribute(KeyValue::new(semconv::RPC_METHOD_ORIGINAL, method));
+    /// The side that is recorded.
+    #[must_use]
+    pub fn side(&self) -> Side {
+        self.settings.side
+    }
+
+    fn record(&mut self, context: &Context, outcome: &Outcome) {
+        let span = context.span();
+        // Set in one go: each goes through the span's lock.
+        let mut attributes = [const { None }; 4];
+        match outcome.grpc_code() {
+            Some(code) => {
+                attributes[0] = Some(KeyValue::new(semconv::RPC_STATUS, code_name(code)));
+                if let (tonic::Code::Unimplemented, Some(method)) = (code, self.unknown_method.take()) {
+                    span.update_name("grpc");
+                    attributes[1] = Some(KeyValue::new(semconv::RPC_METHOD, semconv::OTHER));
+                    attributes[2] = Some(KeyValue::new(semconv::RPC_METHOD_ORIGINAL, method));
+                }
+            }
+            None => {
+                let status = outcome.http_status();
+                attributes[0] = status.map(|status| KeyValue::new(semconv::HTTP_STATUS, i64::from(status.as_u16())));
             }
         }
-        if let Some(error_type) = outcome.error_type() {
-            span.set_attribute(KeyValue::new(semconv::ERROR_TYPE, error_type));
-            let message = outcome.grpc_message().filter(|_| self.error_messages);
+        let error_type = outcome.error_type();
+        attributes[3] = error_type.map(|error_type| KeyValue::new(semconv::ERROR_TYPE, error_type));
+        span.set_attributes(attributes.into_iter().flatten());
+        if error_type.is_some() {
+            let message = outcome.grpc_message().filter(|_| self.settings.error_messages);
             span.set_status(Status::error(message.map(printable).unwrap_or_default()));
         }
     }
 }
 
 impl Recording for TraceRecording {
-    type Scope = ContextGuard;
+    type Scope = TraceScope;
 
-    fn enter(&self) -> ContextGuard {
-        self.context.clone().attach()
+    fn enter(&self) -> TraceScope {
+        let context = self.context.as_ref().map(|context| context.clone().attach());
+        TraceScope { _console: self.console.as_ref().map(|span| span.clone().entered()), _context: context }
     }
 
-    fn end(self, end: &End<'_>) {
-        let context = self.context.clone();
-        if context.span().is_recording() {
-            self.record(end.outcome);
+    fn head(&mut self, head: &ResponseHead<'_>) {
+        let Some(context) = self.context.as_ref().filter(|_| self.is_recording) else { return };
+        // A layer outside of the router is told by `RouteLayer` inside of it.
+        if let Some((method, route)) = self.routeless.zip(head.extensions.get::<MatchedPath>()) {
+            let (name, route) = start::name_and_route(method, route.as_str());
+            if self.settings.span_name.is_none() {
+                context.span().update_name(name);
+            }
+            context.span().set_attribute(KeyValue::new(semconv::HTTP_ROUTE, route));
         }
-        context.span().end();
+        if !self.settings.response_headers.is_empty() {
+            let is_grpc = self.protocol == Protocol::Grpc;
+            context.span().set_attributes(self.settings.response_headers.read(head.headers, is_grpc));
+        }
+    }
+
+    fn data(&mut self, bytes: usize) {
+        self.frame = bytes;
+    }
+
+    fn chunk(&mut self, chunk: &[u8]) {
+        let (Some(messages), Some(context)) = (&mut self.messages, &self.context) else { return };
+        if chunk.len() < self.frame {
+            messages.lose();
+        }
+        let direction = if self.settings.side == Side::Client { "RECEIVED" } else { "SENT" };
+        messages.pass(chunk, |number, length| add_message(context, direction, number, length));
+    }
+
+    fn watch_request(&mut self) -> Option<RequestWatch> {
+        let mut nameless = self.nameless.take();
+        let mut messages = self.messages.is_some().then(Messages::default);
+        if nameless.is_none() && messages.is_none() {
+            return None;
+        }
+        let context = self.context.clone()?;
+        let direction = if self.settings.side == Side::Client { "SENT" } else { "RECEIVED" };
+        Some(Box::new(move |data| {
+            if let Some(rpc) = nameless.take() {
+                context.span().set_attributes(start::late_names(rpc, &Names::read(rpc, data)));
+            }
+            if let Some(messages) = &mut messages {
+                messages.pass(data, |number, length| add_message(&context, direction, number, length));
+            }
+        }))
+    }
+
+    fn end(mut self, end: &End<'_>) {
+        if let Some(console) = &self.console {
+            console::record(console, end.outcome);
+        }
+        if let Some(context) = self.context.take().filter(|_| self.is_recording) {
+            self.record(&context, end.outcome);
+            context.span().end();
+        }
     }
 }
 
-impl TraceRecording {
-    /// The side that is recorded.
-    #[must_use]
-    pub fn side(&self) -> Side {
-        self.side
-    }
+fn add_message(context: &Context, direction: &'static str, number: i64, length: i64) {
+    let attributes = vec![
+        KeyValue::new("rpc.message.type", direction),
+        KeyValue::new("rpc.message.id", number),
+        KeyValue::new("rpc.message.compressed_size", length),
+    ];
+    context.span().add_event("rpc.message", attributes);
 }
 
 /// A message as one line of text: it comes from outside.

@@ -6,14 +6,16 @@ use std::{borrow::Cow, net::SocketAddr};
 use axum::extract::ConnectInfo;
 use http::{HeaderMap, Uri, header};
 use opentelemetry::{
-    KeyValue, StringValue,
+    KeyValue,
     trace::{SpanBuilder, SpanKind, SpanRef},
 };
 
+use super::layer::Settings;
 use crate::{
     classify::{Protocol, Side},
+    intern::{Interner, NAMES, ROUTES},
     observe::Call,
-    rpc::{Rpc, Safety},
+    rpc::{Names, Rpc, Safety},
     semconv::{self, ServerAddress, method_of_path, name_key},
     url::{capped_query, redacted_url},
 };
@@ -21,30 +23,32 @@ use crate::{
 /// The longest path, agent or method that becomes an attribute, in bytes.
 const MAX_TEXT: usize = 1024;
 
-/// The span as the sampler sees it: static strings only, but for the name.
-pub(super) fn builder(side: Side, call: &Call<'_>) -> SpanBuilder {
+/// The span as the sampler sees it: everything that costs no string of its own.
+pub(super) fn builder(settings: &Settings, call: &Call<'_>) -> SpanBuilder {
     let (name, attributes) = match call.protocol {
-        Protocol::Grpc => (grpc_name(side, call), grpc_attributes(call)),
-        Protocol::Http => (http_name(side, call), http_attributes(call)),
+        Protocol::Grpc => grpc(settings, call),
+        Protocol::Http => http(settings, call),
     };
+    let name = settings.span_name.as_ref().and_then(|name_of| name_of(call.request)).unwrap_or(name);
     let mut builder = SpanBuilder::from_name(name);
-    builder.span_kind = Some(kind(side, call));
+    builder.span_kind = Some(kind(settings.side, call));
     builder.attributes = Some(attributes);
     builder
 }
 
 /// Adds what is worth a string, to a span that is recorded.
-pub(super) fn describe(side: Side, call: &Call<'_>, server: Option<&ServerAddress>, span: &SpanRef<'_>) {
-    if let Some(server) = server {
-        span.set_attribute(KeyValue::new(semconv::SERVER_ADDRESS, server.address.clone()));
-        if let Some(port) = server.port {
-            span.set_attribute(KeyValue::new(semconv::SERVER_PORT, i64::from(port)));
-        }
-    }
-    match (call.protocol, side) {
-        (Protocol::Grpc, _) => describe_grpc(side, call, span),
+pub(super) fn describe(settings: &Settings, call: &Call<'_>, span: &SpanRef<'_>) {
+    match (call.protocol, settings.side) {
+        (Protocol::Grpc, _) => {}
         (Protocol::Http, Side::Server) => describe_http_server(call, span),
-        (Protocol::Http, Side::Client) => describe_http_client(call, server, span),
+        (Protocol::Http, Side::Client) => describe_http_client(call, settings.server.as_ref(), span),
+    }
+    if !settings.request_headers.is_empty() {
+        let is_grpc = call.protocol == Protocol::Grpc;
+        span.set_attributes(settings.request_headers.read(&call.request.headers, is_grpc));
+    }
+    if let Some(attributes) = &settings.request_attributes {
+        span.set_attributes(attributes(call.request));
     }
 }
 
@@ -57,132 +61,147 @@ fn kind(side: Side, call: &Call<'_>) -> SpanKind {
     }
 }
 
-// ===== gRPC =====
-
-fn grpc_name(side: Side, call: &Call<'_>) -> Cow<'static, str> {
-    match (call.rpc, call.names.destination) {
-        (Some(rpc), Some(topic)) if side == Side::Client && is_publish(rpc) => {
-            format!("{} {topic}", publish_operation(rpc)).into()
-        }
-        (Some(rpc), _) => rpc.full_method().into(),
-        (None, _) => method_of_path(call.uri().path()).map_or(Cow::Borrowed("grpc"), |name| name.to_owned().into()),
-    }
-}
-
-fn grpc_attributes(call: &Call<'_>) -> Vec<KeyValue> {
-    let mut attributes = Vec::with_capacity(16);
-    attributes.push(KeyValue::new(semconv::RPC_SYSTEM, "grpc"));
-    if let Some(rpc) = call.rpc {
-        attributes.push(KeyValue::new(semconv::RPC_METHOD, rpc.full_method()));
-        attributes.push(KeyValue::new(semconv::DAPR_BLOCK, rpc.block().as_str()));
-        if is_publish(rpc) {
-            attributes.push(KeyValue::new(semconv::MESSAGING_SYSTEM, semconv::MESSAGING_DAPR));
-            attributes.push(KeyValue::new(semconv::MESSAGING_OPERATION, publish_operation(rpc)));
-            attributes.push(KeyValue::new(semconv::MESSAGING_OPERATION_TYPE, "send"));
-        }
+/// Room for what is known at the start and for what the end adds.
+fn attributes(settings: &Settings) -> Vec<KeyValue> {
+    let mut attributes = Vec::with_capacity(16 + settings.attributes.len());
+    attributes.extend(settings.attributes.iter().cloned());
+    if let Some(server) = &settings.server {
+        attributes.push(KeyValue::new(semconv::SERVER_ADDRESS, server.address.clone()));
+        attributes.extend(server.port.map(|port| KeyValue::new(semconv::SERVER_PORT, i64::from(port))));
     }
     attributes
 }
 
-fn describe_grpc(side: Side, call: &Call<'_>, span: &SpanRef<'_>) {
+/// A text that comes again and again, without an allocation if that can be.
+fn kept(text: &str) -> Cow<'static, str> {
+    NAMES.get(text).map_or_else(|| text.to_owned().into(), Cow::Borrowed)
+}
+
+// ===== gRPC =====
+
+fn grpc(settings: &Settings, call: &Call<'_>) -> (Cow<'static, str>, Vec<KeyValue>) {
+    let mut attributes = attributes(settings);
+    attributes.push(KeyValue::new(semconv::RPC_SYSTEM, "grpc"));
     let Some(rpc) = call.rpc else {
-        if let Some(method) = method_of_path(call.uri().path()) {
-            span.set_attribute(KeyValue::new(semconv::RPC_METHOD, method.to_owned()));
-        }
-        return;
+        let Some(method) = method_of_path(call.uri().path()) else { return ("grpc".into(), attributes) };
+        // What a server is asked for may be anything.
+        let method = if settings.side == Side::Client { kept(method) } else { method.to_owned().into() };
+        attributes.push(KeyValue::new(semconv::RPC_METHOD, method.clone()));
+        return (method, attributes);
     };
+    attributes.push(KeyValue::new(semconv::RPC_METHOD, rpc.full_method()));
+    attributes.push(KeyValue::new(semconv::DAPR_BLOCK, rpc.block().as_str()));
     if let (Some(key), Some(name)) = (name_key(rpc), call.names.component) {
-        span.set_attribute(KeyValue::new(key, name.to_owned()));
+        attributes.push(KeyValue::new(key, kept(name)));
     }
-    if let (Side::Client, true, Some(topic)) = (side, is_publish(rpc), call.names.destination) {
-        span.set_attribute(KeyValue::new(semconv::MESSAGING_DESTINATION, topic.to_owned()));
+    if settings.side == Side::Server || !is_publish(rpc) {
+        return (rpc.full_method().into(), attributes);
     }
+    let operation = if rpc.method().starts_with("Bulk") { "publish_bulk" } else { "publish" };
+    attributes.push(KeyValue::new(semconv::MESSAGING_SYSTEM, semconv::MESSAGING_DAPR));
+    attributes.push(KeyValue::new(semconv::MESSAGING_OPERATION, operation));
+    attributes.push(KeyValue::new(semconv::MESSAGING_OPERATION_TYPE, "send"));
+    let Some(topic) = call.names.destination else { return (rpc.full_method().into(), attributes) };
+    let (name, topic) = kept_pair(&NAMES, operation, topic);
+    attributes.push(KeyValue::new(semconv::MESSAGING_DESTINATION, topic));
+    (name, attributes)
+}
+
+/// The names of a stream that came with its first message.
+pub(super) fn late_names(rpc: &Rpc, names: &Names<'_>) -> impl Iterator<Item = KeyValue> {
+    let component = name_key(rpc).zip(names.component).map(|(key, name)| KeyValue::new(key, kept(name)));
+    let topic = names.destination.map(|topic| KeyValue::new(semconv::MESSAGING_DESTINATION, kept(topic)));
+    component.into_iter().chain(topic)
 }
 
 fn is_publish(rpc: &Rpc) -> bool {
     rpc.safety() == Safety::Publish
 }
 
-fn publish_operation(rpc: &Rpc) -> &'static str {
-    if rpc.method().starts_with("Bulk") { "publish_bulk" } else { "publish" }
+/// `"{first} {second}"`, and the second alone.
+fn kept_pair(table: &'static Interner, first: &str, second: &str) -> (Cow<'static, str>, Cow<'static, str>) {
+    match table.pair(first, second) {
+        Some(pair) => (pair.into(), pair[first.len() + 1..].into()),
+        None => (format!("{first} {second}").into(), second.to_owned().into()),
+    }
 }
 
 // ===== HTTP =====
 
-fn http_name(side: Side, call: &Call<'_>) -> Cow<'static, str> {
-    let Some(method) = semconv::known_method(call.method()) else { return "HTTP".into() };
-    match (side, call.route()) {
-        (Side::Server, Some(route)) => format!("{method} {route}").into(),
-        _ => method.into(),
-    }
+/// The span's name and the value of `http.route`.
+pub(super) fn name_and_route(method: &str, route: &str) -> (Cow<'static, str>, Cow<'static, str>) {
+    kept_pair(&ROUTES, method, route)
 }
 
-fn http_attributes(call: &Call<'_>) -> Vec<KeyValue> {
-    let mut attributes = Vec::with_capacity(16);
-    let method = semconv::known_method(call.method()).unwrap_or(semconv::OTHER);
-    attributes.push(KeyValue::new(semconv::HTTP_METHOD, method));
+fn http(settings: &Settings, call: &Call<'_>) -> (Cow<'static, str>, Vec<KeyValue>) {
+    let mut attributes = attributes(settings);
+    let method = semconv::known_method(call.method());
+    attributes.push(KeyValue::new(semconv::HTTP_METHOD, method.unwrap_or(semconv::OTHER)));
     attributes.push(KeyValue::new(semconv::URL_SCHEME, scheme(call.uri())));
     if let Some(version) = semconv::protocol_version(call.version()) {
         attributes.push(KeyValue::new(semconv::PROTOCOL_VERSION, version));
     }
-    attributes
+    match (settings.side, call.route()) {
+        (Side::Server, Some(route)) => {
+            let (name, route) = name_and_route(method.unwrap_or("HTTP"), route);
+            attributes.push(KeyValue::new(semconv::HTTP_ROUTE, route));
+            (name, attributes)
+        }
+        _ => (method.unwrap_or("HTTP").into(), attributes),
+    }
 }
 
 fn describe_http_server(call: &Call<'_>, span: &SpanRef<'_>) {
-    let text = |key: &'static str, text: &str| {
-        span.set_attribute(KeyValue::new(key, semconv::capped(text, MAX_TEXT).to_owned()));
-    };
-    describe_method(call, span);
-    text(semconv::URL_PATH, call.uri().path());
-    if let Some(route) = call.route() {
-        text(semconv::HTTP_ROUTE, route);
-    }
-    if let Some(query) = call.uri().query() {
-        span.set_attribute(KeyValue::new(semconv::URL_QUERY, capped_query(query)));
-    }
-    if let Some(agent) = header_text(&call.request.headers, header::USER_AGENT) {
-        text(semconv::USER_AGENT, agent);
-    }
-    if let Some(host) = call.uri().host() {
-        text(semconv::SERVER_ADDRESS, host);
-    } else if let Some(host) = header_text(&call.request.headers, header::HOST) {
-        let (host, port) = split_port(host);
-        text(semconv::SERVER_ADDRESS, host);
-        if let Some(port) = port {
-            span.set_attribute(KeyValue::new(semconv::SERVER_PORT, i64::from(port)));
+    let text = |key: &'static str, text: &str| KeyValue::new(key, semconv::capped(text, MAX_TEXT).to_owned());
+    let headers = &call.request.headers;
+    let (host, port) = match call.uri().host() {
+        Some(host) => (Some(host), call.uri().port_u16()),
+        None => {
+            header_text(headers, header::HOST).map(split_port).map_or((None, None), |(host, port)| (Some(host), port))
         }
-    }
-    if let Some(ConnectInfo(peer)) = call.extensions().get::<ConnectInfo<SocketAddr>>() {
-        text(semconv::CLIENT_ADDRESS, &peer.ip().to_string());
-    }
+    };
+    let peer = call.extensions().get::<ConnectInfo<SocketAddr>>();
+    // In one go: each would go through the span's lock.
+    let attributes = [
+        original_method(call),
+        Some(text(semconv::URL_PATH, call.uri().path())),
+        call.uri().query().map(|query| KeyValue::new(semconv::URL_QUERY, capped_query(query))),
+        header_text(headers, header::USER_AGENT).map(|agent| text(semconv::USER_AGENT, agent)),
+        host.map(|host| text(semconv::SERVER_ADDRESS, host)),
+        port.map(|port| KeyValue::new(semconv::SERVER_PORT, i64::from(port))),
+        peer.map(|ConnectInfo(peer)| KeyValue::new(semconv::CLIENT_ADDRESS, peer.ip().to_string())),
+    ];
+    span.set_attributes(attributes.into_iter().flatten());
 }
 
 fn describe_http_client(call: &Call<'_>, server: Option<&ServerAddress>, span: &SpanRef<'_>) {
-    describe_method(call, span);
     let uri = call.uri();
-    if server.is_none() {
-        if let Some(host) = uri.host() {
-            span.set_attribute(KeyValue::new(semconv::SERVER_ADDRESS, StringValue::from(host.to_owned())));
-        }
-        let port = uri.port_u16().or(match uri.scheme_str() {
-            Some("http") => Some(80),
-            Some("https") => Some(443),
-            _ => None,
-        });
-        if let Some(port) = port {
-            span.set_attribute(KeyValue::new(semconv::SERVER_PORT, i64::from(port)));
-        }
-    }
-    if uri.authority().is_some() {
-        span.set_attribute(KeyValue::new(semconv::URL_FULL, redacted_url(uri)));
+    let (host, port) = match server {
+        Some(_) => (None, None),
+        None => (uri.host(), uri.port_u16().or(default_port(uri))),
+    };
+    let attributes = [
+        original_method(call),
+        host.map(|host| KeyValue::new(semconv::SERVER_ADDRESS, kept(host))),
+        port.map(|port| KeyValue::new(semconv::SERVER_PORT, i64::from(port))),
+        uri.authority().map(|_| KeyValue::new(semconv::URL_FULL, redacted_url(uri))),
+    ];
+    span.set_attributes(attributes.into_iter().flatten());
+}
+
+fn default_port(uri: &Uri) -> Option<u16> {
+    match uri.scheme_str() {
+        Some("http") => Some(80),
+        Some("https") => Some(443),
+        _ => None,
     }
 }
 
-fn describe_method(call: &Call<'_>, span: &SpanRef<'_>) {
-    if semconv::known_method(call.method()).is_none() {
+fn original_method(call: &Call<'_>) -> Option<KeyValue> {
+    semconv::known_method(call.method()).is_none().then(|| {
         let method = semconv::capped(call.method().as_str(), 64).to_owned();
-        span.set_attribute(KeyValue::new(semconv::HTTP_METHOD_ORIGINAL, method));
-    }
+        KeyValue::new(semconv::HTTP_METHOD_ORIGINAL, method)
+    })
 }
 
 fn scheme(uri: &Uri) -> &'static str {

@@ -184,3 +184,53 @@ impl GrpcAnswer {
         response.body(StreamBody::new(futures_util::StreamExt::chain(frames, tail))).unwrap()
     }
 }
+
+/// A provider that only counts: spans opened, spans closed.
+#[derive(Clone, Debug, Default)]
+pub struct SpanCount {
+    pub opened: Arc<std::sync::atomic::AtomicU64>,
+    pub closed: Arc<std::sync::atomic::AtomicU64>,
+}
+
+impl SpanCount {
+    pub fn provider(&self) -> SdkTracerProvider {
+        SdkTracerProvider::builder().with_span_processor(self.clone()).build()
+    }
+
+    /// How many were opened, and closed.
+    pub fn get(&self) -> (u64, u64) {
+        use std::sync::atomic::Ordering::Relaxed;
+        (self.opened.load(Relaxed), self.closed.load(Relaxed))
+    }
+}
+
+impl opentelemetry_sdk::trace::SpanProcessor for SpanCount {
+    fn on_start(&self, _: &mut opentelemetry_sdk::trace::Span, _: &opentelemetry::Context) {
+        self.opened.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+    }
+
+    fn on_end(&self, _: SpanData) {
+        self.closed.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+    }
+
+    fn force_flush(&self) -> opentelemetry_sdk::error::OTelSdkResult {
+        Ok(())
+    }
+
+    fn shutdown_with_timeout(&self, _: std::time::Duration) -> opentelemetry_sdk::error::OTelSdkResult {
+        Ok(())
+    }
+}
+
+/// Random numbers that are the same in each run.
+pub struct Random(pub u64);
+
+impl Random {
+    /// A number below `end`.
+    pub fn below(&mut self, end: u64) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0 % end
+    }
+}
