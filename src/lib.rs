@@ -68,6 +68,7 @@
 //! | --- | --- |
 //! | [`outbound`], [`inbound`] | the composed sides: stacks, the `Dapr` handle, subscriptions |
 //! | [`trace`], [`metrics`], [`cloudevent`] | the layers |
+//! | [`retry`], [`deadline`], [`breaker`] | the layers that make calls resilient |
 //! | [`observe`] | watches one exchange to its true end; what the layers are made of |
 //! | [`classify`], [`propagation`] | what a result means; how context travels |
 //! | [`rpc`], [`event`], [`Error`] | plain data: Dapr's calls as a table, the CloudEvent, our error |
@@ -99,14 +100,17 @@
 //! [Dapr]: https://dapr.io
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
+pub mod breaker;
 pub mod classify;
 pub mod cloudevent;
+pub mod deadline;
 pub mod event;
 pub mod inbound;
 pub mod metrics;
 pub mod observe;
 pub mod outbound;
 pub mod propagation;
+pub mod retry;
 pub mod rpc;
 #[cfg(feature = "sidecar")]
 #[cfg_attr(docsrs, doc(cfg(feature = "sidecar")))]

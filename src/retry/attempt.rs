@@ -1,0 +1,179 @@
+use std::{
+    future::Future,
+    pin::Pin,
+    task::{Context, Poll, ready},
+};
+
+use bytes::{Bytes, BytesMut};
+use http::{Response, StatusCode, response};
+use http_body::{Body, Frame};
+use pin_project_lite::pin_project;
+use tonic::Code;
+
+use super::{
+    ResponseBody,
+    evidence::{Evidence, Verdict, classifier},
+    inbound::{InboundRetry, MAX_VERDICT, may_hold_verdict},
+    layer::Settings,
+    safety::Plan,
+};
+use crate::classify::{Failure, Protocol, code_name};
+
+/// What an attempt came to, and what that says about another one.
+pub(super) type Attempted<B, E> = (Result<Response<ResponseBody<B>>, E>, Verdict);
+
+pin_project! {
+    /// One attempt: the inner call, and then as much of the response as it takes to judge it.
+    pub(super) struct Attempt<F, B: Body> {
+        // Polled until it is ready, once.
+        #[pin]
+        future: F,
+        // Then the response is looked into.
+        response: Option<(response::Parts, ResponseBody<B>)>,
+        // Data of a small answer that was read so far.
+        read: BytesMut,
+    }
+}
+
+impl<F, B: Body> Attempt<F, B> {
+    pub(super) fn new(future: F) -> Self {
+        Self { future, response: None, read: BytesMut::new() }
+    }
+}
+
+impl<F, B, E> Attempt<F, B>
+where
+    F: Future<Output = Result<Response<B>, E>>,
+    B: Body<Data = Bytes> + Unpin,
+    B::Error: 'static,
+    E: 'static,
+{
+    pub(super) fn poll_judged(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        settings: &Settings,
+        plan: &Plan,
+    ) -> Poll<Attempted<B, E>> {
+        let this = self.project();
+        if this.response.is_none() {
+            match ready!(this.future.poll(cx)) {
+                Ok(response) => {
+                    let (head, body) = response.into_parts();
+                    *this.response = Some((head, ResponseBody::untouched(body)));
+                }
+                Err(error) => {
+                    let verdict = Verdict::of_error(&error);
+                    return Poll::Ready((Err(error), verdict));
+                }
+            }
+        }
+        let (head, body) = this.response.as_mut().expect("the response was stored above");
+        let verdict = ready!(match &settings.inbound {
+            None => judge(cx, settings, plan, head, body),
+            Some(inbound) => judge_inbound(cx, inbound, plan, head, body, this.read),
+        });
+        let (head, body) = this.response.take().expect("the response was stored above");
+        Poll::Ready((Ok(Response::from_parts(head, body)), verdict))
+    }
+}
+
+/// Outbound: by the status; a unary gRPC call's may come in the trailers, with nothing before them.
+fn judge<B>(
+    cx: &mut Context<'_>,
+    settings: &Settings,
+    plan: &Plan,
+    head: &response::Parts,
+    body: &mut ResponseBody<B>,
+) -> Poll<Verdict>
+where
+    B: Body<Data = Bytes> + Unpin,
+    B::Error: 'static,
+{
+    if plan.protocol == Protocol::Http {
+        return Poll::Ready(Verdict::of_http(head));
+    }
+    let mut classifier = classifier(head);
+    if classifier.is_decided() || head.status != StatusCode::OK {
+        return Poll::Ready(Verdict::of_grpc(classifier, head, None));
+    }
+    if !plan.unary || settings.policy.strict_a6 {
+        return Poll::Ready(Verdict::success());
+    }
+    let frame = ready!(first_frame(cx, body.inner()));
+    let verdict = match &frame {
+        Some(Ok(frame)) => match frame.trailers_ref() {
+            Some(trailers) => {
+                classifier.trailers(trailers);
+                Verdict::of_grpc(classifier, head, Some(trailers))
+            }
+            // The answer has begun: whatever comes of it, the caller sees it.
+            None => Verdict::success(),
+        },
+        // The same holds when it breaks off behind the head.
+        Some(Err(error)) => Verdict::failure(Evidence::Final, code_name(Failure::of(error).code())),
+        None => Verdict::failure(Evidence::Final, code_name(Code::Unknown)),
+    };
+    if let Some(frame) = frame {
+        body.put_back(frame);
+    }
+    Poll::Ready(verdict)
+}
+
+/// Inbound: by what the handler's answer says, in its head or in a small body.
+fn judge_inbound<B>(
+    cx: &mut Context<'_>,
+    policy: &InboundRetry,
+    plan: &Plan,
+    head: &response::Parts,
+    body: &mut ResponseBody<B>,
+    read: &mut BytesMut,
+) -> Poll<Verdict>
+where
+    B: Body<Data = Bytes> + Unpin,
+    B::Error: 'static,
+{
+    let mut is_whole = true;
+    if plan.protocol == Protocol::Grpc || may_hold_verdict(head) {
+        if body.inner().size_hint().lower() > MAX_VERDICT as u64 {
+            is_whole = false;
+        } else {
+            let last = loop {
+                match ready!(first_frame(cx, body.inner())) {
+                    Some(Ok(frame)) if frame.is_data() && read.len() <= MAX_VERDICT => {
+                        if let Some(data) = frame.data_ref() {
+                            read.extend_from_slice(data);
+                        }
+                        if plan.protocol == Protocol::Grpc {
+                            break None;
+                        }
+                    }
+                    other => break other,
+                }
+            };
+            if let Some(frame) = last {
+                is_whole = frame.as_ref().is_ok_and(Frame::is_trailers);
+                body.put_back(frame);
+            }
+        }
+    }
+    let data = std::mem::take(read).freeze();
+    let asks = policy.asks(head, if is_whole && data.len() <= MAX_VERDICT { &data } else { &[] });
+    if !data.is_empty() {
+        body.put_back(Ok(Frame::data(data)));
+    }
+    Poll::Ready(if asks { Verdict::failure(Evidence::Unavailable, "RETRY") } else { Verdict::success() })
+}
+
+/// The first frame that says something: an empty one is no message.
+fn first_frame<B>(cx: &mut Context<'_>, body: &mut B) -> Poll<Option<Result<Frame<Bytes>, B::Error>>>
+where
+    B: Body<Data = Bytes> + Unpin,
+{
+    loop {
+        let frame = ready!(Pin::new(&mut *body).poll_frame(cx));
+        let is_empty = matches!(&frame, Some(Ok(frame)) if frame.data_ref().is_some_and(Bytes::is_empty));
+        if !is_empty {
+            return Poll::Ready(frame);
+        }
+    }
+}

@@ -1,0 +1,190 @@
+//! What a failed attempt proves: was the call executed, and is it worth another attempt?
+
+use std::{any::Any, error::Error, time::SystemTime};
+
+use http::{HeaderMap, StatusCode, response};
+use tonic::Code;
+
+use super::pushback::Pushback;
+use crate::{
+    breaker::BreakerOpen,
+    classify::{Classifier, Ending, Failure, Protocol, Side, code_name, http_status_text},
+};
+
+/// What is known after an attempt. The order of the rows in the module docs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Evidence {
+    /// It succeeded, or began to.
+    Success,
+    /// It failed, and the same request will fail again; or nothing is known that would speak for another attempt.
+    Final,
+    /// There was no connection: nobody has seen the request.
+    NotSent,
+    /// The server refused the stream: no handler has seen the request.
+    Refused,
+    /// The server, or the way to it, is not there now. The request may have been executed.
+    Unavailable,
+    /// The attempt took too long. It may still run.
+    TimedOut,
+    /// The server is overloaded.
+    Exhausted,
+    /// The server failed by itself.
+    Internal,
+    /// The invoked app itself has answered that it is unavailable.
+    AppUnavailable,
+}
+
+/// The result of an attempt, as far as it decides about the next.
+#[derive(Debug, Clone)]
+pub(super) struct Verdict {
+    pub(super) evidence: Evidence,
+    pub(super) pushback: Pushback,
+    /// Of a failure: the code's name, or the HTTP status.
+    pub(super) code: Option<&'static str>,
+    /// Of a failure: what the server, or the error, says.
+    pub(super) message: Option<String>,
+}
+
+/// What daprd answers with UNAVAILABLE although it is no matter of time. (daprd 1.18: no placement service in the
+/// configuration; an HTTP app that is called as a gRPC service.)
+const PERMANENT: [&str; 2] = ["placement service is not configured", "error reading server preface"];
+
+/// How long a chain of `source()` is followed.
+const MAX_CHAIN: usize = 32;
+
+// ===== impl Verdict =====
+
+impl Verdict {
+    pub(super) const fn success() -> Self {
+        Self { evidence: Evidence::Success, pushback: Pushback::None, code: None, message: None }
+    }
+
+    pub(super) const fn failure(evidence: Evidence, code: &'static str) -> Self {
+        Self { evidence, pushback: Pushback::None, code: Some(code), message: None }
+    }
+
+    /// Does this result say that the server is well? Then it earns a share of a retry.
+    pub(super) fn is_healthy(&self) -> bool {
+        matches!(self.evidence, Evidence::Success | Evidence::Final)
+    }
+
+    /// Of an HTTP response, which its head decides.
+    pub(super) fn of_http(head: &response::Parts) -> Self {
+        let evidence = match head.status {
+            StatusCode::BAD_GATEWAY | StatusCode::SERVICE_UNAVAILABLE => Evidence::Unavailable,
+            StatusCode::GATEWAY_TIMEOUT | StatusCode::REQUEST_TIMEOUT => Evidence::TimedOut,
+            StatusCode::TOO_MANY_REQUESTS => Evidence::Exhausted,
+            StatusCode::INTERNAL_SERVER_ERROR => Evidence::Internal,
+            status if status.is_client_error() || status.is_server_error() => Evidence::Final,
+            _ => Evidence::Success,
+        };
+        if evidence == Evidence::Success {
+            return Self::success();
+        }
+        let pushback = Pushback::read(Protocol::Http, &head.headers, SystemTime::now());
+        Self { pushback, ..Self::failure(evidence, http_status_text(head.status)) }
+    }
+
+    /// Of a gRPC response that is over: its head, and its trailers if it had any.
+    pub(super) fn of_grpc(classifier: Classifier, head: &response::Parts, trailers: Option<&HeaderMap>) -> Self {
+        let outcome = classifier.finish(Ending::Complete);
+        let code = outcome.grpc_code().unwrap_or(Code::Unknown);
+        if code == Code::Ok {
+            return Self::success();
+        }
+        let message = outcome.grpc_message().unwrap_or_default();
+        let by_app = head.headers.contains_key("dapr-http-status");
+        let evidence = match code {
+            Code::Unavailable if by_app => Evidence::AppUnavailable,
+            Code::Unavailable if PERMANENT.iter().any(|text| message.contains(text)) => Evidence::Final,
+            Code::Unavailable => Evidence::Unavailable,
+            Code::DeadlineExceeded => Evidence::TimedOut,
+            // grpc-go: "received message larger than max", "trying to send message larger than max".
+            Code::ResourceExhausted if message.contains("larger than max") => Evidence::Final,
+            Code::ResourceExhausted => Evidence::Exhausted,
+            Code::Internal => Evidence::Internal,
+            _ => Evidence::Final,
+        };
+        let pushback = Pushback::read(Protocol::Grpc, trailers.unwrap_or(&head.headers), SystemTime::now());
+        Self { evidence, pushback, code: Some(code_name(code)), message: outcome.grpc_message().map(str::to_owned) }
+    }
+
+    /// Of an error that came instead of a response.
+    pub(super) fn of_error<E: 'static>(error: &E) -> Self {
+        let failure = Failure::of(error);
+        let evidence = as_dyn_error(error).and_then(in_chain).unwrap_or(match failure.code() {
+            Code::Unavailable => Evidence::Unavailable,
+            Code::DeadlineExceeded => Evidence::TimedOut,
+            _ => Evidence::Final,
+        });
+        Self { message: as_dyn_error(error).map(text), ..Self::failure(evidence, code_name(failure.code())) }
+    }
+}
+
+/// An error and its sources in one line.
+fn text(error: &(dyn Error + 'static)) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    for _ in 0..MAX_CHAIN {
+        let Some(error) = next else { break };
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        next = error.source();
+    }
+    text
+}
+
+/// The first link that proves something.
+fn in_chain(error: &(dyn Error + 'static)) -> Option<Evidence> {
+    let mut next = Some(error);
+    for _ in 0..MAX_CHAIN {
+        let error = next?;
+        if error.is::<BreakerOpen>() {
+            // It will stay open for longer than a call is worth.
+            return Some(Evidence::Final);
+        }
+        let client = error.downcast_ref::<hyper_util::client::legacy::Error>();
+        if error.is::<tonic::ConnectError>() || client.is_some_and(|client| client.is_connect()) {
+            return Some(Evidence::NotSent);
+        }
+        if let Some(h2) = error.downcast_ref::<h2::Error>() {
+            // A stream ends by the peer's GOAWAY only if the peer will not handle it (RFC 9113, section 6.8).
+            let refused = h2.reason() == Some(h2::Reason::REFUSED_STREAM) && !h2.is_go_away();
+            if refused || (h2.is_go_away() && h2.is_remote()) {
+                return Some(Evidence::Refused);
+            }
+        }
+        if error.downcast_ref::<hyper::Error>().is_some_and(hyper::Error::is_canceled) {
+            // hyper's own word for a connection that closed under a waiting request; nobody has cancelled it.
+            return Some(Evidence::Unavailable);
+        }
+        next = error.source();
+    }
+    None
+}
+
+/// The errors that services of this field have; anything else is opaque to us and stays so.
+fn as_dyn_error<E: 'static>(error: &E) -> Option<&(dyn Error + 'static)> {
+    fn concrete<T: Error + 'static>(error: &dyn Any) -> Option<&(dyn Error + 'static)> {
+        error.downcast_ref::<T>().map(|error| error as _)
+    }
+
+    let error: &dyn Any = error;
+    if let Some(boxed) = error.downcast_ref::<tonic::codegen::StdError>() {
+        return Some(&**boxed);
+    }
+    concrete::<tonic::transport::Error>(error)
+        .or_else(|| concrete::<tonic::Status>(error))
+        .or_else(|| concrete::<axum::Error>(error))
+        .or_else(|| concrete::<hyper_util::client::legacy::Error>(error))
+        .or_else(|| concrete::<hyper::Error>(error))
+        .or_else(|| concrete::<h2::Error>(error))
+        .or_else(|| concrete::<std::io::Error>(error))
+}
+
+/// A classifier that has seen the head.
+pub(super) fn classifier(head: &response::Parts) -> Classifier {
+    let mut classifier = Classifier::new(Protocol::Grpc, Side::Client);
+    classifier.head(head.status, &head.headers);
+    classifier
+}

@@ -1,0 +1,16 @@
+//! Retries: what is sent again, when, with what, and what is not.
+#![allow(clippy::unwrap_used, reason = "a test may")]
+
+#[path = "support/script.rs"]
+#[allow(dead_code, reason = "not every test file uses all of it")]
+#[allow(unreachable_pub, reason = "a module of tests")]
+mod script;
+
+mod retry {
+    mod amplification;
+    mod body;
+    mod rules;
+    mod service;
+}
+
+use script::{Answer, BoxError, Handle, code, dapr, frames, grpc, http};
