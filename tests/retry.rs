@@ -5,12 +5,16 @@
 #[allow(dead_code, reason = "not every test file uses all of it")]
 #[allow(unreachable_pub, reason = "a module of tests")]
 mod script;
+mod support;
 
 mod retry {
     mod amplification;
     mod body;
+    mod end_to_end;
+    mod inbound;
     mod rules;
     mod service;
+    mod telemetry;
 }
 
 use script::{Answer, BoxError, Handle, code, dapr, frames, grpc, http};
