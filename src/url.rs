@@ -1,5 +1,7 @@
 //! URLs as telemetry may show them: without credentials, without the values of telling query keys, of bounded length.
 
+use std::borrow::Cow;
+
 use http::Uri;
 
 use crate::semconv::capped;
@@ -69,7 +71,11 @@ pub(crate) fn redacted_url(uri: &Uri) -> String {
 
 fn is_secret(key: &str) -> bool {
     // A key may hide behind percent-encoding, as `%74oken`.
-    let key = percent_encoding::percent_decode_str(key).decode_utf8_lossy();
+    let key = if key.contains('%') {
+        percent_encoding::percent_decode_str(key).decode_utf8_lossy()
+    } else {
+        Cow::Borrowed(key)
+    };
     SECRET_KEYS.iter().any(|secret| key.eq_ignore_ascii_case(secret) || is_metadata_of(&key, secret))
 }
 

@@ -1,4 +1,4 @@
-use http::{HeaderMap, Method, StatusCode, header::CONTENT_TYPE};
+use http::{HeaderMap, HeaderName, Method, StatusCode, header::CONTENT_TYPE};
 use tonic::Code;
 
 use super::{
@@ -64,7 +64,7 @@ pub struct Classifier {
     side: Side,
     status: Option<StatusCode>,
     code: Option<Code>,
-    message: Option<String>,
+    message: Option<Box<str>>,
 }
 
 impl Classifier {
@@ -136,14 +136,18 @@ impl Classifier {
         if self.protocol != Protocol::Grpc || self.code.is_some() {
             return;
         }
-        let Some(code) = headers.get("grpc-status") else { return };
+        let Some(code) = headers.get(GRPC_STATUS) else { return };
         self.code = Some(Code::from_bytes(code.as_bytes()));
         self.message = headers
-            .get("grpc-message")
+            .get(GRPC_MESSAGE)
             .filter(|message| !message.is_empty() && message.len() <= MAX_MESSAGE)
-            .map(|message| percent_encoding::percent_decode(message.as_bytes()).decode_utf8_lossy().into_owned());
+            .map(|message| percent_encoding::percent_decode(message.as_bytes()).decode_utf8_lossy().into());
     }
 }
+
+// As constants they are not parsed for each call.
+const GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
+const GRPC_MESSAGE: HeaderName = HeaderName::from_static("grpc-message");
 
 /// A longer `grpc-message` is left out: it is text for a person, not for a span.
 const MAX_MESSAGE: usize = 1024;
@@ -156,7 +160,7 @@ pub struct Outcome {
     status: Option<StatusCode>,
     code: Option<Code>,
     ending: Ending,
-    message: Option<String>,
+    message: Option<Box<str>>,
 }
 
 impl Outcome {

@@ -108,6 +108,11 @@ impl Key {
         }
     }
 
+    /// Its number among those that are counted as active.
+    pub(super) fn active(&self) -> u8 {
+        self.parts.http_method * 2 + u8::from(self.parts.https)
+    }
+
     pub(super) fn is_publish(&self) -> bool {
         self.rpc.is_some_and(|rpc| rpc.safety() == Safety::Publish)
     }

@@ -171,25 +171,10 @@ impl MetricsLayer {
     fn shared(&self) -> Option<&Arc<Shared>> {
         let make = || {
             let meter = self.0.settings.meter.clone().unwrap_or_else(|| meter(&*global::meter_provider()));
-            let shared = || Arc::new(Shared::new(self.0.settings.clone(), &meter));
-            is_listening(&meter).then(shared)
+            Shared::new(self.0.settings.clone(), &meter).map(Arc::new)
         };
         self.0.shared.get_or_init(make).as_ref()
     }
-}
-
-/// The API has no question for this, but an answer: a provider keeps the callback of an observable instrument, and
-/// OpenTelemetry's no-op one drops it. The instrument observes nothing, so nothing is exported of it.
-fn is_listening(meter: &Meter) -> bool {
-    let kept = Arc::new(());
-    let callback = kept.clone();
-    let _probe = meter
-        .u64_observable_gauge("dapr.component.health.probe")
-        .with_callback(move |_| {
-            let _ = &callback;
-        })
-        .build();
-    Arc::strong_count(&kept) > 1
 }
 
 impl fmt::Debug for MetricsLayer {

@@ -54,6 +54,7 @@
 //! series as well. No call allocates for its measurement but: one with
 //! [attributes of its request](MetricsLayer::with_request_attributes), a stream to Dapr, and calls beyond 1,024 kinds.
 
+mod active;
 mod bound;
 mod bulk;
 mod dapr;

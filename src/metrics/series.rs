@@ -26,7 +26,7 @@ pub(super) struct Table {
 /// One kind of call, and what it came to so far.
 #[derive(Debug)]
 pub(super) struct Series {
-    key: Key,
+    pub(super) key: Key,
     attributes: Vec<KeyValue>,
     results: [OnceLock<Box<ResultSeries>>; RESULTS],
 }
@@ -123,13 +123,10 @@ impl ResultSeries {
     }
 
     /// The same, with more attributes on the call's duration.
-    pub(super) fn record_with(&self, shared: &Shared, seconds: f64, messages: u64, attributes: &[KeyValue]) {
-        shared.instruments.duration(self.protocol()).record(seconds, attributes);
+    pub(super) fn record_with(&self, shared: &Shared, seconds: f64, messages: u64, more: &[KeyValue]) {
+        let attributes = [&self.attributes, more].concat();
+        shared.instruments.duration(self.result.protocol).record(seconds, &attributes);
         self.dapr.record(seconds, messages);
-    }
-
-    fn protocol(&self) -> Protocol {
-        self.result.protocol
     }
 }
 

@@ -1,12 +1,15 @@
-use opentelemetry::{KeyValue, metrics::Meter};
+use std::sync::Arc;
+
+use opentelemetry::metrics::Meter;
 
 use super::{
+    active::Active,
     instruments::Instruments,
-    key::{Key, scheme},
+    key::Key,
     layer::Settings,
     series::{ResultSeries, Series, Table},
 };
-use crate::{classify::Side, intern::Names, semconv};
+use crate::{classify::Side, intern::Names};
 
 /// The routes of an app stand in its code: this many are enough for any.
 const MAX_ROUTES: usize = 1024;
@@ -22,30 +25,26 @@ pub(super) struct Shared {
     pub(super) routes: Names,
     pub(super) servers: Names,
     table: Table,
-    /// Of `http.server.active_requests`, by method and scheme.
-    active: Vec<[KeyValue; 2]>,
+    pub(super) active: Arc<Active>,
 }
 
 // ===== impl Shared =====
 
 impl Shared {
-    pub(super) fn new(settings: Settings, meter: &Meter) -> Self {
-        let active = |method: &&'static str| {
-            [false, true].map(|https| {
-                [KeyValue::new(semconv::HTTP_METHOD, *method), KeyValue::new(semconv::URL_SCHEME, scheme(https))]
-            })
-        };
-        Self {
-            instruments: Instruments::of(meter, settings.side),
+    /// `None` if nothing listens.
+    pub(super) fn new(settings: Settings, meter: &Meter) -> Option<Self> {
+        let instruments = Instruments::of(meter, settings.side);
+        Some(Self {
+            active: Active::start(meter, instruments.active.clone())?,
+            instruments,
             names: Names::new(settings.max_names),
             published: Names::new(settings.max_names),
             methods: Names::new(settings.max_names),
             servers: Names::new(settings.max_names),
             routes: Names::new(MAX_ROUTES),
             table: Table::new(),
-            active: semconv::METHODS.iter().flat_map(active).collect(),
             settings,
-        }
+        })
     }
 
     pub(super) fn side(&self) -> Side {
@@ -61,20 +60,9 @@ impl Shared {
         self.table.find(key, self)
     }
 
-    /// Runs `record` with a kind of call, which stands in the table or is made for this once.
-    pub(super) fn with_series(&self, key: &Key, at: Option<usize>, record: impl FnOnce(&Series)) {
-        match at.and_then(|at| self.table.get(at)) {
-            Some(series) => record(series),
-            None => record(&Series::new(*key, self)),
-        }
-    }
-
-    /// One active request more or less.
-    pub(super) fn add_active(&self, key: &Key, change: i64) {
-        let at = usize::from(key.parts.http_method) * 2 + usize::from(key.parts.https);
-        if let (Some(active), Some(attributes)) = (&self.instruments.active, self.active.get(at)) {
-            active.add(change, attributes);
-        }
+    /// The kind of call that stands there.
+    pub(super) fn series(&self, at: usize) -> Option<&Series> {
+        self.table.get(at)
     }
 
     pub(super) fn record_sizes(&self, series: &ResultSeries, request: Option<u64>, response: u64) {

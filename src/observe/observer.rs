@@ -53,6 +53,11 @@ pub trait Recording {
         let _ = chunk;
     }
 
+    /// Is [`End::elapsed`] asked for? Reading the clock twice is dear beside the rest. Defaults to `true`.
+    fn is_timed(&self) -> bool {
+        true
+    }
+
     /// What wants to see the data of the request's body as it passes, piece by piece. Asked once, behind `begin`.
     ///
     /// Heard only if the body is tonic's ([`tonic::body::Body`]), which is then boxed once more. Defaults to `None`.
@@ -142,7 +147,7 @@ pub struct ResponseHead<'a> {
 pub struct End<'a> {
     /// What it came to.
     pub outcome: &'a Outcome,
-    /// From the call to the end, on tokio's clock.
+    /// From the call to the end, on tokio's clock; zero if no recording [asked for it](Recording::is_timed).
     pub elapsed: Duration,
 }
 
@@ -202,6 +207,10 @@ impl<A: Recording, B: Recording> Recording for (Option<A>, Option<B>) {
         if let Some(second) = &mut self.1 {
             second.chunk(chunk);
         }
+    }
+
+    fn is_timed(&self) -> bool {
+        self.0.as_ref().is_some_and(Recording::is_timed) || self.1.as_ref().is_some_and(Recording::is_timed)
     }
 
     fn watch_request(&mut self) -> Option<RequestWatch> {

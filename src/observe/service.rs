@@ -88,7 +88,7 @@ where
         let Some(recording) = recording else {
             return ResponseFuture::new(self.inner.call(Request::from_parts(parts, body)), None);
         };
-        let mut watch = Watch::new(recording, protocol, side, parts.method.clone());
+        let mut watch = Watch::new(recording, protocol, side, &parts.method);
         if let Some(request_watch) = watch.watch_request() {
             watch_body(&mut body, request_watch);
         }

@@ -1,3 +1,5 @@
+use std::time::Duration;
+
 use bytes::Buf;
 use http::{HeaderMap, Method, Response};
 use http_body::Body;
@@ -12,25 +14,28 @@ pub(super) struct Watch<R: Recording> {
     /// `None` once it has ended.
     recording: Option<R>,
     classifier: Classifier,
-    started: Instant,
-    method: Method,
-    /// How many bytes the body must have, where the head or the body says so.
-    expected: Option<u64>,
-    seen: u64,
+    started: Option<Instant>,
+    /// The method, as far as it decides whether an answer has a body.
+    method: &'static Method,
+    /// How many bytes of the body are to come, where the head or the body says so; else more than any body has.
+    left: u64,
     /// Set while inner code runs. If it is still set in the drop, that code did not return: it panicked. This holds also
     /// where the panic was caught (as a runtime does) and the future is dropped later.
     running: bool,
 }
 
 impl<R: Recording> Watch<R> {
-    pub(super) fn new(recording: R, protocol: Protocol, side: Side, method: Method) -> Self {
+    pub(super) fn new(recording: R, protocol: Protocol, side: Side, method: &Method) -> Self {
         Self {
+            started: recording.is_timed().then(Instant::now),
             recording: Some(recording),
             classifier: Classifier::new(protocol, side),
-            started: Instant::now(),
-            method,
-            expected: None,
-            seen: 0,
+            method: match *method {
+                Method::HEAD => &Method::HEAD,
+                Method::CONNECT => &Method::CONNECT,
+                _ => &Method::GET,
+            },
+            left: u64::MAX,
             running: false,
         }
     }
@@ -60,16 +65,15 @@ impl<R: Recording> Watch<R> {
         if let Some(recording) = &mut self.recording {
             recording.head(&head);
         }
-        self.expected = response.body().size_hint().exact();
-        if self.classifier.is_decided() || self.classifier.has_no_body(&self.method) || response.body().is_end_stream()
-        {
+        self.left = response.body().size_hint().exact().unwrap_or(u64::MAX);
+        if self.classifier.is_decided() || self.classifier.has_no_body(self.method) || response.body().is_end_stream() {
             self.end(Ending::Complete);
         }
     }
 
     pub(super) fn data(&mut self, data: &impl Buf) {
         let bytes = data.remaining();
-        self.seen = self.seen.saturating_add(bytes as u64);
+        self.left = self.left.saturating_sub(bytes as u64);
         if let Some(recording) = &mut self.recording {
             recording.data(bytes);
             recording.chunk(data.chunk());
@@ -85,13 +89,14 @@ impl<R: Recording> Watch<R> {
     pub(super) fn end(&mut self, ending: Ending) {
         if let Some(recording) = self.recording.take() {
             let outcome = self.classifier.take().finish(ending);
-            recording.end(&End { outcome: &outcome, elapsed: self.started.elapsed() });
+            let elapsed = self.started.map_or(Duration::ZERO, |started| started.elapsed());
+            recording.end(&End { outcome: &outcome, elapsed });
         }
     }
 
     fn is_body_whole(&self) -> bool {
         // A server stops polling a body of known length once it has written that many bytes.
-        self.expected.is_some_and(|expected| self.seen >= expected)
+        self.left == 0
     }
 }
 

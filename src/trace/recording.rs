@@ -24,13 +24,20 @@ pub struct TraceRecording {
     /// Does the span keep what it is told?
     is_recording: bool,
     protocol: Protocol,
+    /// A recording moves with the future and the body: what most calls do not have is not carried along.
+    rare: Option<Box<Rare>>,
+}
+
+#[derive(Debug)]
+struct Rare {
     /// A server's HTTP method, while its route is not known.
     routeless: Option<&'static str>,
     /// A server's path that stands in no table: if the router does not know it either, it may be anything.
     unknown_method: Option<String>,
     /// A stream to Dapr whose first message is still to come.
     nameless: Option<&'static Rpc>,
-    messages: Option<Box<Messages>>,
+    messages: Option<Messages>,
+    /// How much data is passing.
     frame: usize,
     console: Option<tracing::Span>,
 }
@@ -53,32 +60,18 @@ impl TraceRecording {
         console: Option<tracing::Span>,
         call: &Call<'_>,
     ) -> Self {
-        let side = settings.side;
-        let is_grpc = call.protocol == Protocol::Grpc;
-        let is_unknown = side == Side::Server && is_grpc && call.rpc.is_none() && is_recording;
-        let unknown_method = is_unknown.then(|| method_of_path(call.uri().path()).unwrap_or(semconv::OTHER).to_owned());
-        let is_nameless =
-            |rpc: &&Rpc| rpc.streaming() != Streaming::Unary && !rpc.component_field().is_empty() && is_recording;
-        Self {
-            settings: settings.clone(),
-            context,
-            is_recording,
-            protocol: call.protocol,
-            routeless: (side == Side::Server && !is_grpc && is_recording && call.route().is_none())
-                .then(|| semconv::known_method(call.method()))
-                .flatten(),
-            unknown_method,
-            nameless: call.rpc.filter(is_nameless).filter(|_| side == Side::Client && call.names.component.is_none()),
-            messages: (settings.messages && is_grpc && is_recording).then(Box::default),
-            frame: 0,
-            console,
-        }
+        let rare = Rare::of(settings, is_recording, console, call);
+        Self { settings: settings.clone(), context, is_recording, protocol: call.protocol, rare }
     }
 
     /// The side that is recorded.
     #[must_use]
     pub fn side(&self) -> Side {
         self.settings.side
+    }
+
+    fn take_unknown_method(&mut self) -> Option<String> {
+        self.rare.as_mut()?.unknown_method.take()
     }
 
     fn record(&mut self, context: &Context, outcome: &Outcome) {
@@ -88,7 +81,7 @@ impl TraceRecording {
         match outcome.grpc_code() {
             Some(code) => {
                 attributes[0] = Some(KeyValue::new(semconv::RPC_STATUS, code_name(code)));
-                if let (tonic::Code::Unimplemented, Some(method)) = (code, self.unknown_method.take()) {
+                if let (tonic::Code::Unimplemented, Some(method)) = (code, self.take_unknown_method()) {
                     span.update_name("grpc");
                     attributes[1] = Some(KeyValue::new(semconv::RPC_METHOD, semconv::OTHER));
                     attributes[2] = Some(KeyValue::new(semconv::RPC_METHOD_ORIGINAL, method));
@@ -109,18 +102,57 @@ impl TraceRecording {
     }
 }
 
+// ===== impl Rare =====
+
+impl Rare {
+    fn of(
+        settings: &Settings,
+        is_recording: bool,
+        console: Option<tracing::Span>,
+        call: &Call<'_>,
+    ) -> Option<Box<Self>> {
+        if !is_recording && console.is_none() {
+            return None;
+        }
+        let is_server = settings.side == Side::Server;
+        let is_grpc = call.protocol == Protocol::Grpc;
+        let is_unknown = is_recording && is_server && is_grpc && call.rpc.is_none();
+        let is_routeless = is_recording && is_server && !is_grpc && call.route().is_none();
+        let is_stream = |rpc: &&Rpc| rpc.streaming() != Streaming::Unary && !rpc.component_field().is_empty();
+        let nameless =
+            call.rpc.filter(is_stream).filter(|_| is_recording && !is_server && call.names.component.is_none());
+        let has_messages = is_recording && is_grpc && settings.messages;
+        let is_rare = is_unknown || is_routeless || nameless.is_some() || has_messages || console.is_some();
+        is_rare.then(|| {
+            Box::new(Self {
+                routeless: semconv::known_method(call.method()).filter(|_| is_routeless),
+                unknown_method: is_unknown
+                    .then(|| method_of_path(call.uri().path()).unwrap_or(semconv::OTHER).to_owned()),
+                nameless,
+                messages: has_messages.then(Messages::default),
+                frame: 0,
+                console,
+            })
+        })
+    }
+}
+
 impl Recording for TraceRecording {
     type Scope = TraceScope;
 
     fn enter(&self) -> TraceScope {
         let context = self.context.as_ref().map(|context| context.clone().attach());
-        TraceScope { _console: self.console.as_ref().map(|span| span.clone().entered()), _context: context }
+        let console = self.rare.as_ref().and_then(|rare| rare.console.as_ref());
+        TraceScope { _console: console.map(|span| span.clone().entered()), _context: context }
     }
 
     fn head(&mut self, head: &ResponseHead<'_>) {
         let Some(context) = self.context.as_ref().filter(|_| self.is_recording) else { return };
         // A layer outside of the router is told by `RouteLayer` inside of it.
-        if let Some((method, route)) = self.routeless.zip(head.extensions.get::<MatchedPath>()) {
+        let routeless = self.rare.as_ref().and_then(|rare| rare.routeless);
+        if let Some((method, route)) =
+            routeless.and_then(|method| Some((method, head.extensions.get::<MatchedPath>()?)))
+        {
             let (name, route) = start::name_and_route(method, route.as_str());
             if self.settings.span_name.is_none() {
                 context.span().update_name(name);
@@ -134,12 +166,15 @@ impl Recording for TraceRecording {
     }
 
     fn data(&mut self, bytes: usize) {
-        self.frame = bytes;
+        if let Some(rare) = &mut self.rare {
+            rare.frame = bytes;
+        }
     }
 
     fn chunk(&mut self, chunk: &[u8]) {
-        let (Some(messages), Some(context)) = (&mut self.messages, &self.context) else { return };
-        if chunk.len() < self.frame {
+        let (Some(rare), Some(context)) = (&mut self.rare, &self.context) else { return };
+        let Some(messages) = &mut rare.messages else { return };
+        if chunk.len() < rare.frame {
             messages.lose();
         }
         let direction = if self.settings.side == Side::Client { "RECEIVED" } else { "SENT" };
@@ -147,8 +182,9 @@ impl Recording for TraceRecording {
     }
 
     fn watch_request(&mut self) -> Option<RequestWatch> {
-        let mut nameless = self.nameless.take();
-        let mut messages = self.messages.is_some().then(Messages::default);
+        let rare = self.rare.as_mut()?;
+        let mut nameless = rare.nameless.take();
+        let mut messages = rare.messages.is_some().then(Messages::default);
         if nameless.is_none() && messages.is_none() {
             return None;
         }
@@ -164,11 +200,18 @@ impl Recording for TraceRecording {
         }))
     }
 
+    fn is_timed(&self) -> bool {
+        false
+    }
+
     fn end(mut self, end: &End<'_>) {
-        if let Some(console) = &self.console {
+        if let Some(console) = self.rare.as_ref().and_then(|rare| rare.console.as_ref()) {
             console::record(console, end.outcome);
         }
-        if let Some(context) = self.context.take().filter(|_| self.is_recording) {
+        if !self.is_recording {
+            return;
+        }
+        if let Some(context) = self.context.take() {
             self.record(&context, end.outcome);
             context.span().end();
         }
