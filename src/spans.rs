@@ -6,7 +6,7 @@ use std::{
 };
 
 use opentelemetry::{
-    Context, InstrumentationScope, global,
+    Context, InstrumentationScope, KeyValue, global,
     trace::{
         Span, SpanBuilder, SpanContext, SpanId, TraceContextExt, TraceFlags, TraceId, TraceState, Tracer,
         TracerProvider,
@@ -19,6 +19,13 @@ use crate::semconv;
 /// the tracer and a span is boxed only where the API does it anyway.
 type Start = dyn Fn(SpanBuilder, &Context) -> Context + Send + Sync;
 
+/// The same, for a span that has more to say if it is recorded. What it says goes to the span before it is in a context,
+/// where each word takes a lock. Also gives whether it is recorded.
+type StartDescribed = dyn Fn(SpanBuilder, &Context, Describe<'_>) -> (Context, bool) + Send + Sync;
+
+/// Hands over the attributes of a recorded span one by one.
+type Describe<'a> = &'a mut dyn FnMut(&mut dyn FnMut(KeyValue));
+
 /// Where a layer's spans come from: a given provider, or the global one.
 ///
 /// The global provider is looked up when the first call is made, once: telemetry may be installed after the service was
@@ -26,7 +33,12 @@ type Start = dyn Fn(SpanBuilder, &Context) -> Context + Send + Sync;
 #[derive(Clone)]
 pub(crate) struct SpanSource {
     /// `None` inside: nothing listens.
-    start: Arc<OnceLock<Option<Box<Start>>>>,
+    start: Arc<OnceLock<Option<Starter>>>,
+}
+
+struct Starter {
+    plain: Box<Start>,
+    described: Box<StartDescribed>,
 }
 
 impl SpanSource {
@@ -45,11 +57,20 @@ impl SpanSource {
 
     /// `None` if nothing listens: there is no provider, or it is OpenTelemetry's no-op one.
     pub(crate) fn get(&self) -> Option<&Start> {
-        self.start.get_or_init(|| starter(&global::tracer_provider())).as_deref()
+        self.starter().map(|starter| &*starter.plain)
+    }
+
+    /// `None` if nothing listens, as [`get`](Self::get).
+    pub(crate) fn get_described(&self) -> Option<&StartDescribed> {
+        self.starter().map(|starter| &*starter.described)
+    }
+
+    fn starter(&self) -> Option<&Starter> {
+        self.start.get_or_init(|| starter(&global::tracer_provider())).as_ref()
     }
 }
 
-fn starter<P>(provider: &P) -> Option<Box<Start>>
+fn starter<P>(provider: &P) -> Option<Starter>
 where
     P: TracerProvider,
     P::Tracer: Send + Sync + 'static,
@@ -63,15 +84,21 @@ where
     if is_noop(&tracer) {
         return None;
     }
-    Some(Box::new(move |builder, parent| {
-        let span = tracer.build_with_context(builder, parent);
+    let described = Arc::new(move |builder: SpanBuilder, parent: &Context, describe: Describe<'_>| {
+        let mut span = tracer.build_with_context(builder, parent);
         if span.is_recording() {
-            parent.with_span(span)
+            describe(&mut |attribute| span.set_attribute(attribute));
+            (parent.with_span(span), true)
         } else {
             // All there is to it: its context, not marked as remote. A span in a context costs a box and a lock more.
-            parent.with_remote_span_context(span.span_context().clone())
+            (parent.with_remote_span_context(span.span_context().clone()), false)
         }
-    }))
+    });
+    let plain = described.clone();
+    Some(Starter {
+        plain: Box::new(move |builder, parent| plain(builder, parent, &mut |_| {}).0),
+        described: Box::new(move |builder, parent, describe| described(builder, parent, describe)),
+    })
 }
 
 /// The API has no question for this, but an answer: asked for a span in a suppressed context, the no-op tracer hands back

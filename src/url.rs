@@ -33,6 +33,10 @@ const SECRET_KEYS: [&str; 16] = [
 /// A query with the values of telling keys replaced by `REDACTED`.
 pub(crate) fn capped_query(query: &str) -> String {
     let query = capped(query, MAX_URL);
+    let is_telling = |pair: &str| pair.split_once('=').is_some_and(|(key, _)| is_secret(key));
+    if !query.split('&').any(is_telling) {
+        return query.to_owned();
+    }
     let mut shown = String::with_capacity(query.len());
     for (index, pair) in query.split('&').enumerate() {
         if index > 0 {
@@ -76,12 +80,12 @@ fn is_secret(key: &str) -> bool {
     } else {
         Cow::Borrowed(key)
     };
-    SECRET_KEYS.iter().any(|secret| key.eq_ignore_ascii_case(secret) || is_metadata_of(&key, secret))
-}
-
-/// Dapr's HTTP API carries metadata as `metadata.<key>=<value>`.
-fn is_metadata_of(key: &str, secret: &str) -> bool {
-    key.get(..9).is_some_and(|prefix| prefix.eq_ignore_ascii_case("metadata.")) && key[9..].eq_ignore_ascii_case(secret)
+    // Dapr's HTTP API carries metadata as `metadata.<key>=<value>`.
+    let key = match key.split_at_checked("metadata.".len()) {
+        Some((prefix, key)) if prefix.eq_ignore_ascii_case("metadata.") => key,
+        _ => &*key,
+    };
+    SECRET_KEYS.iter().any(|secret| key.eq_ignore_ascii_case(secret))
 }
 
 #[cfg(test)]

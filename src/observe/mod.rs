@@ -57,7 +57,7 @@
 //!
 //! # The contract
 //!
-//! * A call whose `begin` gave a recording has exactly one `end`, whatever happens: an answer, an error, trailers, a
+//! * A call whose `begin` gave a recording (that [listens](Recording::is_listening)) has exactly one `end`, whatever happens: an answer, an error, trailers, a
 //!   future dropped before the head, a body dropped half-way, a panic in `call`, in the future or in the body.
 //! * `end` comes as soon as nothing can follow: at gRPC trailers, at a head that is the whole answer, at the last frame
 //!   (also if the reader never asks for the `None` after it), at an error, or at the drop.

@@ -53,6 +53,12 @@ pub trait Recording {
         let _ = chunk;
     }
 
+    /// Is anything but its scope asked for? `false`: it is told nothing more and only dropped when the exchange is over, for
+    /// a call that is passed on in a context and not recorded. Defaults to `true`.
+    fn is_listening(&self) -> bool {
+        true
+    }
+
     /// Is [`End::elapsed`] asked for? Reading the clock twice is dear beside the rest. Defaults to `true`.
     fn is_timed(&self) -> bool {
         true
@@ -207,6 +213,10 @@ impl<A: Recording, B: Recording> Recording for (Option<A>, Option<B>) {
         if let Some(second) = &mut self.1 {
             second.chunk(chunk);
         }
+    }
+
+    fn is_listening(&self) -> bool {
+        self.0.as_ref().is_some_and(Recording::is_listening) || self.1.as_ref().is_some_and(Recording::is_listening)
     }
 
     fn is_timed(&self) -> bool {

@@ -13,6 +13,8 @@ use crate::classify::{Classifier, Ending, Protocol, Side};
 pub(super) struct Watch<R: Recording> {
     /// `None` once it has ended.
     recording: Option<R>,
+    /// `false`: only its scope is wanted.
+    is_listening: bool,
     classifier: Classifier,
     started: Option<Instant>,
     /// The method, as far as it decides whether an answer has a body.
@@ -27,6 +29,7 @@ pub(super) struct Watch<R: Recording> {
 impl<R: Recording> Watch<R> {
     pub(super) fn new(recording: R, protocol: Protocol, side: Side, method: &Method) -> Self {
         Self {
+            is_listening: recording.is_listening(),
             started: recording.is_timed().then(Instant::now),
             recording: Some(recording),
             classifier: Classifier::new(protocol, side),
@@ -55,6 +58,9 @@ impl<R: Recording> Watch<R> {
 
     /// The head has arrived. Ends the recording if the head is the whole answer.
     pub(super) fn head<B: Body>(&mut self, response: &Response<B>) {
+        if !self.is_listening {
+            return;
+        }
         let head = ResponseHead {
             status: response.status(),
             headers: response.headers(),
@@ -72,6 +78,9 @@ impl<R: Recording> Watch<R> {
     }
 
     pub(super) fn data(&mut self, data: &impl Buf) {
+        if !self.is_listening {
+            return;
+        }
         let bytes = data.remaining();
         self.left = self.left.saturating_sub(bytes as u64);
         if let Some(recording) = &mut self.recording {
@@ -81,13 +90,15 @@ impl<R: Recording> Watch<R> {
     }
 
     pub(super) fn trailers(&mut self, trailers: &HeaderMap) {
-        self.classifier.trailers(trailers);
+        if self.is_listening {
+            self.classifier.trailers(trailers);
+        }
         self.end(Ending::Complete);
     }
 
     /// Ends the recording; does nothing if it has ended already.
     pub(super) fn end(&mut self, ending: Ending) {
-        if let Some(recording) = self.recording.take() {
+        if let Some(recording) = self.recording.take().filter(|_| self.is_listening) {
             let outcome = self.classifier.take().finish(ending);
             let elapsed = self.started.map_or(Duration::ZERO, |started| started.elapsed());
             recording.end(&End { outcome: &outcome, elapsed });

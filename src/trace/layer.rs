@@ -308,7 +308,7 @@ impl Observer for TraceLayer {
     fn begin(&self, call: &mut Call<'_>) -> Option<TraceRecording> {
         let settings = &self.settings;
         let mut name = None;
-        let context = settings.spans.get().map(|start| {
+        let started = settings.spans.get_described().map(|start| {
             let mut builder = start::builder(settings, call);
             name = settings.tracing.map(|_| builder.name.clone());
             let parent = settings.parent(call);
@@ -319,16 +319,11 @@ impl Observer for TraceLayer {
             } else {
                 parent
             };
-            start(builder, &parent)
+            start(builder, &parent, &mut |set| start::describe(settings, call, set))
         });
-        let is_recording = context.as_ref().is_some_and(|context| context.span().is_recording());
-        if let Some(context) = &context {
-            if is_recording {
-                start::describe(settings, call, &context.span());
-            }
-            if settings.side == Side::Client {
-                settings.propagation.inject(context, call.headers());
-            }
+        let (context, is_recording) = started.map_or((None, false), |(context, is)| (Some(context), is));
+        if let Some(context) = context.as_ref().filter(|_| settings.side == Side::Client) {
+            settings.propagation.inject(context, call.headers());
         }
         let console = settings.tracing.map(|level| {
             let name = name.unwrap_or_else(|| start::builder(settings, call).name);

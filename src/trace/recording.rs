@@ -200,6 +200,10 @@ impl Recording for TraceRecording {
         }))
     }
 
+    fn is_listening(&self) -> bool {
+        self.is_recording || self.rare.is_some()
+    }
+
     fn is_timed(&self) -> bool {
         false
     }

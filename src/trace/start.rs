@@ -7,7 +7,7 @@ use axum::extract::ConnectInfo;
 use http::{HeaderMap, Uri, header};
 use opentelemetry::{
     KeyValue,
-    trace::{SpanBuilder, SpanKind, SpanRef},
+    trace::{SpanBuilder, SpanKind},
 };
 
 use super::layer::Settings;
@@ -37,18 +37,18 @@ pub(super) fn builder(settings: &Settings, call: &Call<'_>) -> SpanBuilder {
 }
 
 /// Adds what is worth a string, to a span that is recorded.
-pub(super) fn describe(settings: &Settings, call: &Call<'_>, span: &SpanRef<'_>) {
+pub(super) fn describe(settings: &Settings, call: &Call<'_>, set: &mut dyn FnMut(KeyValue)) {
     match (call.protocol, settings.side) {
         (Protocol::Grpc, _) => {}
-        (Protocol::Http, Side::Server) => describe_http_server(call, span),
-        (Protocol::Http, Side::Client) => describe_http_client(call, settings.server.as_ref(), span),
+        (Protocol::Http, Side::Server) => describe_http_server(call, set),
+        (Protocol::Http, Side::Client) => describe_http_client(call, settings.server.as_ref(), set),
     }
     if !settings.request_headers.is_empty() {
         let is_grpc = call.protocol == Protocol::Grpc;
-        span.set_attributes(settings.request_headers.read(&call.request.headers, is_grpc));
+        settings.request_headers.read(&call.request.headers, is_grpc).for_each(&mut *set);
     }
     if let Some(attributes) = &settings.request_attributes {
-        span.set_attributes(attributes(call.request));
+        attributes(call.request).into_iter().for_each(set);
     }
 }
 
@@ -151,7 +151,7 @@ fn http(settings: &Settings, call: &Call<'_>) -> (Cow<'static, str>, Vec<KeyValu
     }
 }
 
-fn describe_http_server(call: &Call<'_>, span: &SpanRef<'_>) {
+fn describe_http_server(call: &Call<'_>, set: &mut dyn FnMut(KeyValue)) {
     let text = |key: &'static str, text: &str| KeyValue::new(key, semconv::capped(text, MAX_TEXT).to_owned());
     let headers = &call.request.headers;
     let (host, port) = match call.uri().host() {
@@ -160,33 +160,41 @@ fn describe_http_server(call: &Call<'_>, span: &SpanRef<'_>) {
             header_text(headers, header::HOST).map(split_port).map_or((None, None), |(host, port)| (Some(host), port))
         }
     };
-    let peer = call.extensions().get::<ConnectInfo<SocketAddr>>();
-    // In one go: each would go through the span's lock.
-    let attributes = [
-        original_method(call),
-        Some(text(semconv::URL_PATH, call.uri().path())),
-        call.uri().query().map(|query| KeyValue::new(semconv::URL_QUERY, capped_query(query))),
-        header_text(headers, header::USER_AGENT).map(|agent| text(semconv::USER_AGENT, agent)),
-        host.map(|host| text(semconv::SERVER_ADDRESS, host)),
-        port.map(|port| KeyValue::new(semconv::SERVER_PORT, i64::from(port))),
-        peer.map(|ConnectInfo(peer)| KeyValue::new(semconv::CLIENT_ADDRESS, peer.ip().to_string())),
-    ];
-    span.set_attributes(attributes.into_iter().flatten());
+    describe_method(call, set);
+    set(text(semconv::URL_PATH, call.uri().path()));
+    if let Some(query) = call.uri().query() {
+        set(KeyValue::new(semconv::URL_QUERY, capped_query(query)));
+    }
+    if let Some(agent) = header_text(headers, header::USER_AGENT) {
+        set(text(semconv::USER_AGENT, agent));
+    }
+    if let Some(host) = host {
+        set(text(semconv::SERVER_ADDRESS, host));
+    }
+    if let Some(port) = port {
+        set(KeyValue::new(semconv::SERVER_PORT, i64::from(port)));
+    }
+    if let Some(ConnectInfo(peer)) = call.extensions().get::<ConnectInfo<SocketAddr>>() {
+        set(KeyValue::new(semconv::CLIENT_ADDRESS, peer.ip().to_string()));
+    }
 }
 
-fn describe_http_client(call: &Call<'_>, server: Option<&ServerAddress>, span: &SpanRef<'_>) {
+fn describe_http_client(call: &Call<'_>, server: Option<&ServerAddress>, set: &mut dyn FnMut(KeyValue)) {
     let uri = call.uri();
     let (host, port) = match server {
         Some(_) => (None, None),
         None => (uri.host(), uri.port_u16().or(default_port(uri))),
     };
-    let attributes = [
-        original_method(call),
-        host.map(|host| KeyValue::new(semconv::SERVER_ADDRESS, kept(host))),
-        port.map(|port| KeyValue::new(semconv::SERVER_PORT, i64::from(port))),
-        uri.authority().map(|_| KeyValue::new(semconv::URL_FULL, redacted_url(uri))),
-    ];
-    span.set_attributes(attributes.into_iter().flatten());
+    describe_method(call, set);
+    if let Some(host) = host {
+        set(KeyValue::new(semconv::SERVER_ADDRESS, kept(host)));
+    }
+    if let Some(port) = port {
+        set(KeyValue::new(semconv::SERVER_PORT, i64::from(port)));
+    }
+    if uri.authority().is_some() {
+        set(KeyValue::new(semconv::URL_FULL, redacted_url(uri)));
+    }
 }
 
 fn default_port(uri: &Uri) -> Option<u16> {
@@ -197,11 +205,11 @@ fn default_port(uri: &Uri) -> Option<u16> {
     }
 }
 
-fn original_method(call: &Call<'_>) -> Option<KeyValue> {
-    semconv::known_method(call.method()).is_none().then(|| {
+fn describe_method(call: &Call<'_>, set: &mut dyn FnMut(KeyValue)) {
+    if semconv::known_method(call.method()).is_none() {
         let method = semconv::capped(call.method().as_str(), 64).to_owned();
-        KeyValue::new(semconv::HTTP_METHOD_ORIGINAL, method)
-    })
+        set(KeyValue::new(semconv::HTTP_METHOD_ORIGINAL, method));
+    }
 }
 
 fn scheme(uri: &Uri) -> &'static str {
