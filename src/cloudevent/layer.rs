@@ -1,9 +1,12 @@
 use std::{sync::Arc, time::Duration};
 
-use opentelemetry::trace::{Tracer, TracerProvider};
+use opentelemetry::{
+    metrics::MeterProvider,
+    trace::{Tracer, TracerProvider},
+};
 use tower_layer::Layer;
 
-use super::{CloudEventService, Process, READ_TIMEOUT};
+use super::{CloudEventService, Process, ProcessMetrics, destination::Destination, read::READ_TIMEOUT};
 use crate::{
     event::{Limits, Outcome},
     observe::Observe,
@@ -15,6 +18,7 @@ use crate::{
 pub struct CloudEventLayer {
     settings: Arc<Settings>,
     process: Process,
+    metrics: ProcessMetrics,
 }
 
 #[derive(Debug, Clone)]
@@ -22,6 +26,7 @@ pub(super) struct Settings {
     pub(super) limits: Limits,
     pub(super) read_timeout: Duration,
     pub(super) on_undecodable: Outcome,
+    pub(super) octets_are_json: bool,
 }
 
 impl CloudEventLayer {
@@ -33,8 +38,10 @@ impl CloudEventLayer {
                 limits: Limits::default(),
                 read_timeout: READ_TIMEOUT,
                 on_undecodable: Outcome::Drop,
+                octets_are_json: false,
             }),
             process: Process::new(SpanSource::global()),
+            metrics: ProcessMetrics::new(),
         }
     }
 
@@ -52,7 +59,31 @@ impl CloudEventLayer {
         self
     }
 
-    /// How much of an event is read. Defaults to [`Limits::default`].
+    /// Takes instruments from this provider.
+    ///
+    /// Defaults to the global provider as it is when the first event arrives.
+    #[must_use]
+    pub fn with_meter_provider(mut self, provider: &(impl MeterProvider + ?Sized)) -> Self {
+        self.metrics.set_provider(provider);
+        self
+    }
+
+    /// What the events come from, for metrics: an event's own word for it may be anything, so it becomes no attribute.
+    /// [`Subscriptions`](crate::inbound::Subscriptions) say it for each topic. Defaults to nothing.
+    #[must_use]
+    pub fn with_destination(mut self, pubsub: &str, topic: &str) -> Self {
+        self.metrics.set_destination(Arc::new(Destination { pubsub: pubsub.into(), topic: topic.into() }));
+        self
+    }
+
+    /// Data of which only the bytes are known (`application/octet-stream`, or no content type) is read as JSON: for raw
+    /// payloads, from publishers that know nothing of CloudEvents. Defaults to `false`: it is read as bytes.
+    #[must_use]
+    pub fn with_json_octets(self, octets_are_json: bool) -> Self {
+        self.change(|settings| settings.octets_are_json = octets_are_json)
+    }
+
+    /// How much of a message is read. Defaults to [`Limits::default`].
     #[must_use]
     pub fn with_limits(self, limits: Limits) -> Self {
         self.change(|settings| settings.limits = limits)
@@ -65,7 +96,7 @@ impl CloudEventLayer {
     }
 
     /// The answer for an event that cannot be decoded. Defaults to [`Outcome::Drop`], with which Dapr sends it to the dead
-    /// letter topic, if there is one.
+    /// letter topic, if there is one. The same holds for one event of a bulk delivery.
     ///
     /// With [`Outcome::Retry`] a poison message comes back as often as the resiliency policy and the broker let it.
     #[must_use]
@@ -86,9 +117,11 @@ impl Default for CloudEventLayer {
 }
 
 impl<S> Layer<S> for CloudEventLayer {
-    type Service = CloudEventService<Observe<S, Process>>;
+    type Service = CloudEventService<Observe<S, (Process, ProcessMetrics)>>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        CloudEventService::new(Observe::new(inner, self.process.clone()), self.settings.clone())
+        // One watch for both. The span is outermost, so that a metric may keep it as an exemplar.
+        let observers = (self.process.clone(), self.metrics.clone());
+        CloudEventService::new(Observe::new(inner, observers), self.settings.clone(), self.metrics.clone())
     }
 }

@@ -1,8 +1,7 @@
-//! CloudEvents on the way in: [`CloudEventLayer`] decodes an event and records its processing as a span.
+//! CloudEvents on the way in: [`CloudEventLayer`] decodes events, and records and counts their processing.
 //!
-//! It stands around the service that handles events. A request with `content-type: application/cloudevents+json` is read
-//! and decoded; the [`CloudEvent`] goes into the request's extensions, and the body can still be read. Every other request
-//! passes untouched.
+//! It stands around the service that handles events. A request that holds events is read and decoded; what was decoded
+//! goes into the request's extensions, and the body can still be read. Every other request passes untouched.
 //!
 //! ```
 //! use axum::{Extension, Router, body::Body, routing::post};
@@ -26,8 +25,22 @@
 //! # }
 //! ```
 //!
-//! A single event in structured mode and JSON is what is decoded. Batches pass as they are; a message in the broker's own
-//! binary mode, whose bare bytes daprd delivers under the same content type, is not decoded yet.
+//! # What is decoded
+//!
+//! | request | in the extensions |
+//! | --- | --- |
+//! | `content-type: application/cloudevents+json`: structured mode | [`CloudEvent`] |
+//! | the same, but the body is bare data, and the attributes are in headers `ce_..`: how daprd hands on what a broker had in its own binary mode | [`CloudEvent`] |
+//! | headers `ce-specversion`, `ce-id`, `ce-source` and `ce-type`: binary mode | [`CloudEvent`] |
+//! | `application/cloudevents-batch+json`: a batch | [`Batch`] |
+//! | `application/json` with a header `pubsubname`, and an object with `entries`: Dapr's bulk delivery | [`Batch`] |
+//!
+//! A raw payload is one of these: daprd wraps it. Whether its bytes are JSON is [for you to
+//! say](CloudEventLayer::with_json_octets).
+//!
+//! Dapr wants an outcome for each entry of a bulk delivery, and delivers again what is not named. An inner service that
+//! answers with one [`Outcome`](crate::event::Outcome) or an empty body means all of them, and the layer says so;
+//! [`Bulk`](crate::inbound::Bulk) is for those that tell them apart.
 //!
 //! # An event that cannot be taken
 //!
@@ -40,6 +53,8 @@
 //! | is longer than [`Limits::bytes`](crate::event::Limits::bytes), declared or not | the same |
 //! | does not arrive whole within the [read timeout](CloudEventLayer::with_read_timeout) | `RETRY` |
 //! | breaks off | `RETRY` |
+//! | is a bulk delivery of which not even the entries can be named | 404, which drops them all, for `DROP` |
+//! | is a batch, some events of which cannot be decoded | the inner service gets the others |
 //!
 //! The answer has status 200, as Dapr asks for: a 4xx or 5xx means "try again".
 //!
@@ -53,7 +68,19 @@
 //! * else the status code of an answer other than 2xx, for which Dapr tries again (for 404: drops),
 //! * `panic`, `cancelled` or the failure, if there was no whole answer.
 //!
-//! Data is never recorded.
+//! Data is never recorded. For a batch there is one span, with a link to each event's context and
+//! `messaging.batch.message_count`; what the events do not have in common is left out.
+//!
+//! # Metrics
+//!
+//! | instrument | counts | attributes |
+//! | --- | --- | --- |
+//! | `dapr.pubsub_consumed`, `{message}` | events that were delivered, whatever came of them | `dapr.pubsub.status` (`SUCCESS`, `RETRY`, `DROP`: as Dapr takes the answer), `error.type` |
+//! | `messaging.process.duration`, `s` | deliveries that reached the inner service | `error.type` |
+//!
+//! Both have `messaging.system`, `messaging.operation.name` and, if the layer was [told](CloudEventLayer::with_destination),
+//! `messaging.destination.name` and `dapr.component.name`. `error.type` is that of the span; for an event that did not reach
+//! the inner service it is `decode_error`, `too_large`, `timeout`, `broken_body`, or `cancelled` if the client went away.
 //!
 //! # Cancel safety
 //!
@@ -63,9 +90,12 @@
 //!
 //! The future panics outside of a tokio runtime with time enabled, if it has to wait for the body.
 //!
+//! [`Batch`]: crate::event::Batch
 //! [`CloudEvent`]: crate::event::CloudEvent
 
 mod body;
+mod count;
+mod destination;
 mod future;
 mod layer;
 mod log;
@@ -73,17 +103,22 @@ mod mode;
 mod process;
 mod read;
 mod service;
+mod subject;
+mod verdict;
 
 pub use self::{
     body::ResponseBody,
+    count::{ProcessMetrics, ProcessMetricsRecording},
     future::ResponseFuture,
     layer::CloudEventLayer,
     process::{Process, ProcessRecording},
     service::CloudEventService,
 };
 pub(crate) use self::{
-    body::respond,
+    body::{respond, respond_bulk},
+    future::OnUndecodable,
     log::Printable,
-    mode::is_structured,
-    read::{READ_TIMEOUT, receive},
+    mode::{Message, Mode},
+    read::read,
+    subject::Subject,
 };

@@ -6,21 +6,23 @@ use opentelemetry::{
     trace::{Link, SpanBuilder, SpanKind, SpanRef, Status, TraceContextExt},
 };
 
+use super::{subject::Subject, verdict::Verdict};
 use crate::{
-    classify::{Side, http_status_text},
-    event::{CloudEvent, Outcome},
+    classify::Side,
+    event::CloudEvent,
     observe::{Call, End, Observer, Recording, ResponseHead},
-    propagation::creation_context,
     semconv,
     spans::SpanSource,
 };
 
+/// How many events a batch has. Never on the span of a single event.
+const MESSAGE_COUNT: &str = "messaging.batch.message_count";
 /// The longest attribute that becomes one of the span's, in bytes.
 const MAX_TEXT: usize = 1024;
 /// The longest topic in a span's name, in bytes.
 const MAX_TOPIC: usize = 256;
 
-/// Records the processing of each event as a span. See the [module docs](crate::cloudevent#the-span).
+/// Records the processing of each delivery as a span. See the [module docs](crate::cloudevent#the-span).
 #[derive(Debug, Clone)]
 pub struct Process {
     spans: SpanSource,
@@ -31,7 +33,7 @@ pub struct Process {
 struct InProcess;
 
 impl Process {
-    pub(super) const fn new(spans: SpanSource) -> Self {
+    pub(crate) const fn new(spans: SpanSource) -> Self {
         Self { spans }
     }
 }
@@ -44,27 +46,34 @@ impl Observer for Process {
     }
 
     fn wants(&self, request: &request::Parts) -> bool {
-        request.extensions.get::<CloudEvent>().is_some()
+        Subject::of(&request.extensions).is_some()
             && request.extensions.get::<InProcess>().is_none()
             && self.spans.get().is_some()
             && !Context::is_current_telemetry_suppressed()
     }
 
     fn begin(&self, call: &mut Call<'_>) -> Option<ProcessRecording> {
-        let start = self.spans.get()?;
-        let event = call.request.extensions.get::<CloudEvent>()?;
-        let context = start(builder(event), &Context::current());
-        if context.span().is_recording() {
-            describe(event, &context.span());
-        }
+        let context = self.start(Subject::of(&call.request.extensions)?)?;
         call.request.extensions.insert(InProcess);
-        Some(ProcessRecording { context, outcome: None })
+        Some(ProcessRecording { context, verdict: Verdict::default() })
+    }
+}
+
+impl Process {
+    /// Starts the span, in a copy of the current context. `None` if nothing listens.
+    pub(crate) fn start(&self, subject: Subject<'_>) -> Option<Context> {
+        let start = self.spans.get()?;
+        let context = start(builder(subject), &Context::current());
+        if context.span().is_recording() {
+            describe(subject, &context.span());
+        }
+        Some(context)
     }
 }
 
 /// The span as the sampler sees it.
-fn builder(event: &CloudEvent) -> SpanBuilder {
-    let name = match event.topic() {
+fn builder(subject: Subject<'_>) -> SpanBuilder {
+    let name = match subject.common(CloudEvent::topic) {
         Some(topic) => Cow::Owned(format!("process {}", semconv::capped(topic, MAX_TOPIC))),
         None => Cow::Borrowed("process"),
     };
@@ -76,24 +85,31 @@ fn builder(event: &CloudEvent) -> SpanBuilder {
     let mut builder = SpanBuilder::from_name(name);
     builder.span_kind = Some(SpanKind::Consumer);
     builder.attributes = Some(attributes);
-    builder.links = creation_context(event.trace_parent(), event.trace_id(), event.trace_state())
-        .map(|created| vec![Link::with_context(created)]);
+    let links: Vec<_> = subject.creation_contexts().into_iter().map(Link::with_context).collect();
+    builder.links = (!links.is_empty()).then_some(links);
     builder
 }
 
-fn describe(event: &CloudEvent, span: &SpanRef<'_>) {
-    for (key, text) in [
-        (semconv::MESSAGING_DESTINATION, event.topic()),
-        (semconv::DAPR_COMPONENT, event.pubsub_name()),
-        (semconv::MESSAGING_MESSAGE_ID, event.id()),
-        (semconv::CLOUDEVENTS_ID, event.id()),
-        (semconv::CLOUDEVENTS_SOURCE, Some(event.source())),
-        (semconv::CLOUDEVENTS_SPEC_VERSION, Some(event.spec_version())),
-        (semconv::CLOUDEVENTS_TYPE, Some(event.ty())),
-        (semconv::CLOUDEVENTS_SUBJECT, event.subject()),
-    ] {
+fn describe(subject: Subject<'_>, span: &SpanRef<'_>) {
+    let text = |key: &'static str, text: Option<&str>| {
         if let Some(text) = text {
             span.set_attribute(KeyValue::new(key, semconv::capped(text, MAX_TEXT).to_owned()));
+        }
+    };
+    text(semconv::MESSAGING_DESTINATION, subject.common(CloudEvent::topic));
+    text(semconv::DAPR_COMPONENT, subject.common(CloudEvent::pubsub_name));
+    match subject {
+        Subject::One(event) => {
+            text(semconv::MESSAGING_MESSAGE_ID, event.id());
+            text(semconv::CLOUDEVENTS_ID, event.id());
+            text(semconv::CLOUDEVENTS_SOURCE, Some(event.source()));
+            text(semconv::CLOUDEVENTS_SPEC_VERSION, Some(event.spec_version()));
+            text(semconv::CLOUDEVENTS_TYPE, Some(event.ty()));
+            text(semconv::CLOUDEVENTS_SUBJECT, event.subject());
+        }
+        Subject::Many(batch) => {
+            let count = i64::try_from(batch.entries().len()).unwrap_or(i64::MAX);
+            span.set_attribute(KeyValue::new(MESSAGE_COUNT, count));
         }
     }
 }
@@ -102,19 +118,7 @@ fn describe(event: &CloudEvent, span: &SpanRef<'_>) {
 #[derive(Debug)]
 pub struct ProcessRecording {
     context: Context,
-    outcome: Option<Outcome>,
-}
-
-impl ProcessRecording {
-    fn error_type(&self, end: &End<'_>) -> Option<&'static str> {
-        match self.outcome {
-            Some(outcome @ (Outcome::Retry | Outcome::Drop)) => Some(outcome.as_str()),
-            _ => {
-                let refused = end.outcome.http_status().filter(|status| !status.is_success());
-                refused.map(http_status_text).or_else(|| end.outcome.error_type())
-            }
-        }
-    }
+    verdict: Verdict,
 }
 
 impl Recording for ProcessRecording {
@@ -125,15 +129,20 @@ impl Recording for ProcessRecording {
     }
 
     fn head(&mut self, head: &ResponseHead<'_>) {
-        self.outcome = head.extensions.get().copied();
+        self.verdict = Verdict::of(head);
     }
 
     fn end(self, end: &End<'_>) {
-        let span = self.context.span();
-        if let Some(error_type) = self.error_type(end).filter(|_| span.is_recording()) {
-            span.set_attribute(KeyValue::new(semconv::ERROR_TYPE, error_type));
-            span.set_status(Status::error(""));
-        }
-        span.end();
+        end_span(&self.context, self.verdict.error_type(end));
     }
+}
+
+/// Ends the span of a context.
+pub(crate) fn end_span(context: &Context, error_type: Option<&'static str>) {
+    let span = context.span();
+    if let Some(error_type) = error_type.filter(|_| span.is_recording()) {
+        span.set_attribute(KeyValue::new(semconv::ERROR_TYPE, error_type));
+        span.set_status(Status::error(""));
+    }
+    span.end();
 }

@@ -13,7 +13,8 @@ use http_body::Body;
 use pin_project_lite::pin_project;
 use tokio::time::{Sleep, sleep};
 
-use crate::event::{CloudEvent, DecodeError, Limits, Outcome};
+use super::mode::{Message, Mode};
+use crate::event::{DecodeError, Limits, Outcome};
 
 /// How long a body may take to arrive whole, if nobody says otherwise.
 pub(crate) const READ_TIMEOUT: Duration = Duration::from_secs(30);
@@ -34,6 +35,16 @@ impl Unreadable {
             Self::TooSlow | Self::Broken => Outcome::Retry,
         }
     }
+
+    /// For metrics.
+    pub(super) fn error_type(&self) -> &'static str {
+        match self {
+            Self::Undecodable(error) if error.is_too_large() => "too_large",
+            Self::Undecodable(_) => "decode_error",
+            Self::TooSlow => "timeout",
+            Self::Broken => "broken_body",
+        }
+    }
 }
 
 impl fmt::Display for Unreadable {
@@ -48,7 +59,18 @@ impl fmt::Display for Unreadable {
 
 impl Error for Unreadable {}
 
-/// Reads and decodes the event in a body. The bytes are given back, so that they can be the body again.
+/// Reads and decodes a body. `None`: it holds no events after all.
+pub(crate) async fn read<B: Body>(
+    mode: Mode,
+    headers: &HeaderMap,
+    body: B,
+    limits: Limits,
+) -> Result<Option<Message>, Unreadable> {
+    let body = receive(headers, body, limits, READ_TIMEOUT).await?;
+    mode.decode(headers, &body, &limits).map_err(Unreadable::Undecodable)
+}
+
+/// Reads a body.
 pub(crate) fn receive<B: Body>(headers: &HeaderMap, body: B, limits: Limits, timeout: Duration) -> Receive<B> {
     Receive {
         declared: declared_length(headers).max(body.size_hint().lower()),
@@ -79,7 +101,7 @@ pin_project! {
 }
 
 impl<B: Body> Future for Receive<B> {
-    type Output = Result<(Bytes, CloudEvent), Unreadable>;
+    type Output = Result<Bytes, Unreadable>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let mut this = self.project();
@@ -109,9 +131,7 @@ impl<B: Body> Future for Receive<B> {
                 }
             }
         }
-        let body = this.received.take();
-        let event = CloudEvent::from_json_within(body.clone(), this.limits).map_err(Unreadable::Undecodable);
-        Poll::Ready(event.map(|event| (body, event)))
+        Poll::Ready(Ok(this.received.take()))
     }
 }
 

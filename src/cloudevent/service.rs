@@ -8,19 +8,22 @@ use http::{Request, Response};
 use http_body::Body;
 use tower_service::Service;
 
-use super::{ResponseBody, ResponseFuture, future::Delivery, is_structured, layer::Settings, receive};
-use crate::event::CloudEvent;
+use super::{
+    ProcessMetrics, ResponseBody, ResponseFuture, future::Delivery, layer::Settings, mode::Mode, read::receive,
+    subject::Subject,
+};
 
 /// Decodes events for the inner service. See the [module docs](crate::cloudevent).
 #[derive(Debug, Clone)]
 pub struct CloudEventService<S> {
     inner: S,
     settings: Arc<Settings>,
+    metrics: ProcessMetrics,
 }
 
 impl<S> CloudEventService<S> {
-    pub(super) const fn new(inner: S, settings: Arc<Settings>) -> Self {
-        Self { inner, settings }
+    pub(super) const fn new(inner: S, settings: Arc<Settings>, metrics: ProcessMetrics) -> Self {
+        Self { inner, settings, metrics }
     }
 
     /// The inner service.
@@ -56,14 +59,18 @@ where
 
     fn call(&mut self, request: Request<ReqBody>) -> Self::Future {
         // An outer layer of this kind may have done it.
-        if !is_structured(request.headers()) || request.extensions().get::<CloudEvent>().is_some() {
-            return ResponseFuture::calling(self.inner.call(request));
-        }
+        let decoded = Subject::of(request.extensions());
+        let Some(mode) = Mode::of(request.headers()).filter(|_| decoded.is_none()) else {
+            let batch = decoded.and_then(Subject::bulk).cloned();
+            return ResponseFuture::calling(self.inner.call(request), batch, self.settings.on_undecodable);
+        };
         let not_ready = self.inner.clone();
         let ready = std::mem::replace(&mut self.inner, not_ready);
         let (head, body) = request.into_parts();
         let receive = receive(&head.headers, body, self.settings.limits, self.settings.read_timeout);
-        let delivery = Delivery { head, ready, on_undecodable: self.settings.on_undecodable };
-        ResponseFuture::receiving(receive, delivery)
+        ResponseFuture::receiving(
+            receive,
+            Delivery::new(mode, head, ready, self.settings.clone(), self.metrics.clone()),
+        )
     }
 }

@@ -1,9 +1,17 @@
 use std::fmt;
 
 use bytes::Bytes;
+use http::HeaderMap;
 use serde::Deserialize;
 
-use super::{Data, DataError, DecodeError, Limits, data::Payload, json, text::Text};
+use super::{
+    Data, DataError, DecodeError, Limits,
+    binary::{self, Prefix},
+    data::{Payload, from_json},
+    json,
+    media_type::is_octets,
+    text::Text,
+};
 
 /// An event. See the [module docs](crate::event) for an example and for what is accepted.
 ///
@@ -76,6 +84,28 @@ impl CloudEvent {
     /// As [`from_json`](Self::from_json).
     pub fn from_json_within(body: Bytes, limits: &Limits) -> Result<Self, DecodeError> {
         json::decode(body, limits)
+    }
+
+    /// Decodes an event in binary mode within the default [`Limits`]: attributes in headers `ce-..`, data as the body.
+    ///
+    /// A value that is quoted is unquoted, and then percent-decoded once. A header `ce-datacontenttype` is ignored: the
+    /// `content-type` is the data's.
+    ///
+    /// # Errors
+    ///
+    /// If there is no header of this kind, `ce-specversion` is not `1.0`, a header is there twice, a value is not ASCII or
+    /// does not decode to UTF-8, or a limit is exceeded.
+    pub fn from_headers(headers: &HeaderMap, data: Bytes) -> Result<Self, DecodeError> {
+        Self::from_headers_within(headers, data, &Limits::default())
+    }
+
+    /// As [`from_headers`](Self::from_headers), within limits of your own.
+    ///
+    /// # Errors
+    ///
+    /// As [`from_headers`](Self::from_headers).
+    pub fn from_headers_within(headers: &HeaderMap, data: Bytes, limits: &Limits) -> Result<Self, DecodeError> {
+        binary::decode(Prefix::Http, headers, data, limits)
     }
 
     // ===== attributes of the specification =====
@@ -216,6 +246,34 @@ impl CloudEvent {
     /// not fit `T`.
     pub fn data_as<'a, T: Deserialize<'a>>(&'a self) -> Result<T, DataError> {
         self.payload.read()
+    }
+
+    /// Reads the data as JSON, whatever its content type says: for a raw payload, which Dapr calls
+    /// `application/octet-stream`.
+    ///
+    /// # Errors
+    ///
+    /// If there is no data (and `T` is neither an `Option` nor `()`), it is no JSON, or does not fit `T`.
+    pub fn data_as_json<'a, T: Deserialize<'a>>(&'a self) -> Result<T, DataError> {
+        match &self.payload {
+            Payload::Text(bytes) | Payload::Binary(bytes) => from_json(bytes),
+            payload => payload.read(),
+        }
+    }
+
+    /// Makes [`data_as`](Self::data_as) read data of which only the bytes are known as JSON.
+    pub(crate) fn read_octets_as_json(mut self) -> Self {
+        if self.data_content_type().is_none_or(is_octets)
+            && let Payload::Binary(bytes) = &mut self.payload
+        {
+            self.payload = Payload::BinaryJson(std::mem::take(bytes));
+        }
+        self
+    }
+
+    /// Has it neither `id` nor `specversion`? Then it may be any JSON object.
+    pub(crate) fn is_anonymous(&self) -> bool {
+        self.attributes.id.is_none() && self.attributes.spec_version.is_none()
     }
 
     fn text<'a>(&'a self, text: Option<&'a Text>) -> Option<&'a str> {

@@ -3,7 +3,11 @@ use std::fmt;
 use bytes::Bytes;
 use serde::{Deserialize, de::value::UnitDeserializer};
 
-use super::{DataError, plain::Plain};
+use super::{
+    DataError,
+    media_type::{is_json, is_text},
+    plain::Plain,
+};
 
 /// The data of an event as it was received.
 ///
@@ -20,7 +24,7 @@ use super::{DataError, plain::Plain};
 pub enum Data<'a> {
     /// There is none.
     None,
-    /// JSON text, as it was written.
+    /// JSON text, as it was written. From binary mode it has not been parsed yet.
     Json(&'a str),
     /// Text, with the escapes of JSON undone.
     Text(&'a str),
@@ -60,6 +64,18 @@ pub(super) enum Payload {
 }
 
 impl Payload {
+    /// Data that came as bytes beside the attributes: what it is follows from its content type.
+    pub(super) fn of_bytes(media_type: Option<&str>, bytes: Bytes) -> Self {
+        let is_utf8 = || std::str::from_utf8(&bytes).is_ok();
+        match media_type {
+            _ if bytes.is_empty() => Self::None,
+            Some(json) if is_json(json) && is_utf8() => Self::Json(bytes),
+            Some(json) if is_json(json) => Self::BinaryJson(bytes),
+            Some(text) if is_text(text) && is_utf8() => Self::Text(bytes),
+            _ => Self::Binary(bytes),
+        }
+    }
+
     pub(super) fn data(&self) -> Data<'_> {
         match self {
             Self::None => Data::None,
@@ -97,7 +113,7 @@ impl Payload {
     }
 }
 
-fn from_json<'a, T: Deserialize<'a>>(json: &'a [u8]) -> Result<T, DataError> {
+pub(super) fn from_json<'a, T: Deserialize<'a>>(json: &'a [u8]) -> Result<T, DataError> {
     serde_json::from_slice(json).map_err(|error| DataError::mismatch("JSON", error))
 }
 

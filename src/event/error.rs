@@ -3,7 +3,7 @@ use std::{error::Error, fmt};
 use super::Limits;
 
 /// Why bytes are no event that can be taken. Says nothing of what was in them.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct DecodeError {
     kind: Kind,
 }
@@ -39,6 +39,11 @@ pub(super) enum Kind {
     TooDeep {
         limit: usize,
     },
+    TooManyEntries {
+        limit: usize,
+    },
+    NotABatch,
+    NoAttributes,
 }
 
 impl DecodeError {
@@ -61,6 +66,11 @@ impl DecodeError {
     #[must_use]
     pub fn is_syntax(&self) -> bool {
         matches!(self.kind, Kind::NotUtf8 | Kind::Syntax { .. } | Kind::NotAnObject)
+    }
+
+    /// Are the bytes something else than a batch?
+    pub(crate) fn is_not_a_batch(&self) -> bool {
+        matches!(self.kind, Kind::NotABatch | Kind::NotUtf8 | Kind::Syntax { .. })
     }
 
     /// Is it an event of a version of CloudEvents other than 1.0?
@@ -86,6 +96,9 @@ impl fmt::Display for DecodeError {
             Kind::Base64 => f.write_str("`data_base64` is not base64"),
             Kind::TooManyAttributes { limit } => write!(f, "more than {limit} attributes"),
             Kind::AttributeTooLong { limit } => write!(f, "an attribute is longer than {limit} bytes"),
+            Kind::TooManyEntries { limit } => write!(f, "more than {limit} events"),
+            Kind::NotABatch => f.write_str("message is no batch of events"),
+            Kind::NoAttributes => f.write_str("no header is an attribute of an event"),
             Kind::TooDeep { limit } => write!(f, "nested deeper than {limit} levels"),
         }
     }

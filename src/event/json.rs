@@ -166,7 +166,7 @@ impl<'de, 'l> Members<'de, 'l> {
 
     fn binary(&self, json: &str) -> Result<Payload, Kind> {
         let Some(text) = string(self.text, json)? else { return Err(Kind::NotText { attribute: "data_base64" }) };
-        let bytes = BASE64.decode(text.in_str(self.text)).map_err(|_| Kind::Base64)?;
+        let bytes = decode_base64(text.in_str(self.text))?;
         Ok(match self.content_type() {
             Some(media_type) if is_json(media_type) => Payload::BinaryJson(bytes.into()),
             _ => Payload::Binary(bytes.into()),
@@ -207,7 +207,7 @@ impl<'de, 'l> Members<'de, 'l> {
 }
 
 impl Attributes {
-    fn slot(&mut self, name: &str) -> Option<(&'static str, &mut Option<Text>)> {
+    pub(super) fn slot(&mut self, name: &str) -> Option<(&'static str, &mut Option<Text>)> {
         Some(match name {
             "id" => ("id", &mut self.id),
             "source" => ("source", &mut self.source),
@@ -222,11 +222,15 @@ impl Attributes {
     }
 }
 
-fn set<T>(slot: &mut Option<T>, member: &'static str, value: T) -> Result<(), Kind> {
+pub(super) fn set<T>(slot: &mut Option<T>, member: &'static str, value: T) -> Result<(), Kind> {
     match slot.replace(value) {
         None => Ok(()),
         Some(_) => Err(Kind::Duplicate { member: Some(member) }),
     }
+}
+
+pub(super) fn decode_base64(text: &str) -> Result<Vec<u8>, Kind> {
+    BASE64.decode(text).map_err(|_| Kind::Base64)
 }
 
 fn is_composite(json: &str) -> bool {

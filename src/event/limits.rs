@@ -12,10 +12,11 @@ pub struct Limits {
     attributes: usize,
     attribute_bytes: usize,
     depth: usize,
+    entries: usize,
 }
 
 impl Limits {
-    /// The longest event, in bytes on the wire. Defaults to 4 MiB, daprd's own default for a request
+    /// The longest message, which is one event or a batch, in bytes on the wire. Defaults to 4 MiB, daprd's own default for a request
     /// (`--max-body-size`).
     ///
     /// CloudEvents 1.0.2 (*Size Limits*) asks every consumer to take 64 KiB.
@@ -50,6 +51,13 @@ impl Limits {
         self
     }
 
+    /// The most events in one batch or bulk delivery. Defaults to 10,000; daprd sends 100 if it is not told otherwise.
+    #[must_use]
+    pub const fn with_entries(mut self, entries: usize) -> Self {
+        self.entries = entries;
+        self
+    }
+
     /// The longest event, in bytes.
     #[must_use]
     pub const fn bytes(&self) -> usize {
@@ -74,14 +82,21 @@ impl Limits {
         self.depth
     }
 
+    /// The most events in one batch.
+    #[must_use]
+    pub const fn entries(&self) -> usize {
+        self.entries
+    }
+
     /// Is this JSON text, which must be valid, nested deeper than allowed?
-    pub(super) fn are_exceeded_by_depth_of(&self, json: &str) -> bool {
+    pub(super) fn are_exceeded_by_depth_of(&self, json: impl AsRef<[u8]>) -> bool {
+        let json = json.as_ref();
         // Each level takes two bytes: most texts are too short to be looked at.
         if json.len() / 2 <= self.depth {
             return false;
         }
         let (mut depth, mut deepest, mut in_string, mut escaped) = (0_usize, 0, false, false);
-        for byte in json.bytes() {
+        for byte in json {
             match byte {
                 _ if escaped => escaped = false,
                 b'\\' if in_string => escaped = true,
@@ -100,7 +115,7 @@ impl Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { bytes: 4 * 1024 * 1024, attributes: 256, attribute_bytes: 64 * 1024, depth: 128 }
+        Self { bytes: 4 * 1024 * 1024, attributes: 256, attribute_bytes: 64 * 1024, depth: 128, entries: 10_000 }
     }
 }
 

@@ -16,6 +16,18 @@ pub(super) fn is_json_for_daprd(media_type: &str) -> bool {
     essence(media_type).eq_ignore_ascii_case("application/json")
 }
 
+/// Is this media type text, if its bytes are UTF-8? The types that daprd hands on as a JSON string without loss.
+pub(super) fn is_text(media_type: &str) -> bool {
+    let essence = essence(media_type);
+    let starts = essence.get(..5).is_some_and(|start| start.eq_ignore_ascii_case("text/"));
+    starts || essence.eq_ignore_ascii_case("application/xml")
+}
+
+/// Is this what daprd calls bytes of which nothing is known?
+pub(super) fn is_octets(media_type: &str) -> bool {
+    essence(media_type).eq_ignore_ascii_case("application/octet-stream")
+}
+
 /// The media type without its parameters.
 fn essence(media_type: &str) -> &str {
     media_type.split(';').next().unwrap_or_default().trim()

@@ -64,7 +64,10 @@
 //! an event that came through Dapr (it has `pubsubname`), a string is first tried as the JSON text that it holds and then
 //! as the string that it is. [`CloudEvent::data`] shows it as it was received.
 
+mod batch;
+mod binary;
 mod cloud_event;
+mod compose;
 mod data;
 mod error;
 mod json;
@@ -79,10 +82,15 @@ mod typed;
 mod tests;
 
 pub use self::{
+    batch::{Batch, Entry},
     cloud_event::{CloudEvent, ExtensionValue},
     data::Data,
     error::{DataError, DecodeError},
     limits::Limits,
-    outcome::Outcome,
+    outcome::{IntoOutcome, Outcome, Outcomes},
     typed::Event,
+};
+pub(crate) use self::{
+    binary::{Prefix, decode as decode_binary},
+    outcome::Tally,
 };

@@ -65,6 +65,7 @@
 //! "Tries again" is the work of the component's *inbound resiliency policy*. Without one, a component may acknowledge the
 //! event all the same, and it is gone: `pubsub.redis` and `pubsub.in-memory` do that.
 
+mod bulk;
 mod catch_panic;
 mod document;
 mod error;
@@ -75,5 +76,11 @@ mod subscriptions;
 mod topic;
 
 pub use self::{
-    error::SubscriptionError, layer::InboundLayer, rejected::Rejected, subscriptions::Subscriptions, topic::Topic,
+    bulk::{Bulk, BulkEntry},
+    error::SubscriptionError,
+    extract::Events,
+    layer::InboundLayer,
+    rejected::Rejected,
+    subscriptions::Subscriptions,
+    topic::Topic,
 };

@@ -105,10 +105,17 @@ impl<E: Error + Send + Sync + 'static> From<E> for Rejected {
     }
 }
 
+/// Logs the warning.
+impl From<Rejected> for Outcome {
+    fn from(rejected: Rejected) -> Self {
+        rejected.warn();
+        rejected.outcome
+    }
+}
+
 impl IntoResponse for Rejected {
     fn into_response(self) -> Response {
-        self.warn();
-        self.outcome.into_response()
+        Outcome::from(self).into_response()
     }
 }
 

@@ -1,4 +1,5 @@
 //! What was exported and what was logged, for tests to look at.
+#![allow(dead_code, reason = "not every test file uses all of it")]
 
 use std::{
     io,

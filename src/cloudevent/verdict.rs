@@ -1,0 +1,50 @@
+use http::StatusCode;
+
+use crate::{
+    classify::http_status_text,
+    event::{Outcome, Tally},
+    observe::{End, ResponseHead},
+};
+
+/// What a response says of the events in its request.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Verdict {
+    said: Option<Outcome>,
+    tally: Option<Tally>,
+}
+
+impl Verdict {
+    pub(super) fn of(head: &ResponseHead<'_>) -> Self {
+        let tally: Option<Tally> = head.extensions.get().copied();
+        Self { said: tally.map(Tally::worst).or_else(|| head.extensions.get().copied()), tally }
+    }
+
+    /// For spans and metrics: what went wrong.
+    pub(super) fn error_type(self, end: &End<'_>) -> Option<&'static str> {
+        match self.said {
+            Some(outcome @ (Outcome::Retry | Outcome::Drop)) => Some(outcome.as_str()),
+            _ => {
+                let refused = end.outcome.http_status().filter(|status| !status.is_success());
+                refused.map(http_status_text).or_else(|| end.outcome.error_type())
+            }
+        }
+    }
+
+    /// How many of `count` events came to what, as daprd reads it.
+    pub(super) fn tally(self, count: u64, end: &End<'_>) -> Tally {
+        self.tally.unwrap_or_else(|| {
+            let mut tally = Tally::default();
+            tally.add(self.outcome(end), count);
+            tally
+        })
+    }
+
+    fn outcome(self, end: &End<'_>) -> Outcome {
+        match (self.said, end.outcome.http_status()) {
+            (Some(said), _) => said,
+            (None, Some(StatusCode::NOT_FOUND)) => Outcome::Drop,
+            (None, _) if self.error_type(end).is_some() => Outcome::Retry,
+            (None, _) => Outcome::Success,
+        }
+    }
+}
