@@ -90,11 +90,11 @@ pin_project! {
 }
 
 impl<B> ResponseBody<B> {
-    pub(super) const fn inner(body: B) -> Self {
+    pub(crate) const fn inner(body: B) -> Self {
         Self { kind: Kind::Inner { body } }
     }
 
-    pub(super) const fn answer(json: Bytes) -> Self {
+    pub(crate) const fn answer(json: Bytes) -> Self {
         Self { kind: Kind::Answer { json } }
     }
 

@@ -7,6 +7,7 @@ use serde::Serialize;
 use super::{
     Topic,
     error::{Problem, SubscriptionError},
+    topic::BulkSubscribe,
 };
 
 /// All subscriptions, one entry a topic.
@@ -25,6 +26,8 @@ struct Entry {
     dead_letter_topic: Option<String>,
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     metadata: BTreeMap<String, String>,
+    #[serde(rename = "bulkSubscribe", skip_serializing_if = "Option::is_none")]
+    bulk: Option<BulkSubscribe>,
 }
 
 #[derive(Debug, Default, Serialize)]
@@ -45,7 +48,7 @@ impl Document {
     /// Adds a subscription, and says on which path.
     pub(super) fn add(&mut self, topic: &Topic) -> Result<String, SubscriptionError> {
         let entry = self.entry(topic);
-        entry.merge(topic).map_err(|problem| SubscriptionError::new(topic, problem))
+        entry.merge(topic).map_err(|problem| SubscriptionError::new(topic.target(), problem))
     }
 
     fn entry(&mut self, topic: &Topic) -> &mut Entry {
@@ -57,6 +60,7 @@ impl Document {
                 routes: Routes::default(),
                 dead_letter_topic: None,
                 metadata: BTreeMap::new(),
+                bulk: None,
             });
             self.entries.len() - 1
         });
@@ -77,6 +81,11 @@ impl Entry {
             && self.dead_letter_topic.get_or_insert_with(|| dead_letter.clone()) != dead_letter
         {
             return Err(Problem::Contradiction { what: "the dead letter topic".to_owned() });
+        }
+        if let Some(bulk) = topic.bulk
+            && *self.bulk.get_or_insert(bulk) != bulk
+        {
+            return Err(Problem::Contradiction { what: "bulk delivery".to_owned() });
         }
         for (key, value) in &topic.metadata {
             if self.metadata.entry(key.clone()).or_insert_with(|| value.clone()) != value {

@@ -1,51 +1,76 @@
 use std::{error::Error, fmt};
 
-use super::Topic;
-
 /// Why [`Subscriptions`](super::Subscriptions) make no router: which subscription is wrong, and how.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SubscriptionError {
-    pubsub: String,
-    topic: String,
+    target: Target,
     problem: Problem,
+}
+
+/// What is subscribed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Target {
+    Topic { pubsub: String, topic: String },
+    Binding { name: String },
+    Job { name: String },
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Problem {
     NoPubsub,
     NoTopic,
+    NoName,
+    NoCondition,
     TooLong { what: &'static str, limit: usize },
     TooMany { what: &'static str, limit: usize },
     Twice,
     NotAPath { route: String },
     Reserved { route: String },
-    Taken { route: String, pubsub: String, topic: String },
+    Taken { route: String, by: Target },
     Contradiction { what: String },
 }
 
 impl SubscriptionError {
-    pub(super) fn new(topic: &Topic, problem: Problem) -> Self {
-        Self { pubsub: topic.pubsub.clone(), topic: topic.name.clone(), problem }
+    pub(super) const fn new(target: Target, problem: Problem) -> Self {
+        Self { target, problem }
     }
 
-    /// The component of the wrong subscription.
+    /// The component of the wrong subscription. Empty if it is not that of a topic.
     #[must_use]
     pub fn pubsub(&self) -> &str {
-        &self.pubsub
+        match &self.target {
+            Target::Topic { pubsub, .. } => pubsub,
+            Target::Binding { .. } | Target::Job { .. } => "",
+        }
     }
 
-    /// The topic of the wrong subscription.
+    /// The topic of the wrong subscription. Empty if it is not that of a topic.
     #[must_use]
     pub fn topic(&self) -> &str {
-        &self.topic
+        match &self.target {
+            Target::Topic { topic, .. } => topic,
+            Target::Binding { .. } | Target::Job { .. } => "",
+        }
+    }
+}
+
+impl fmt::Display for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Topic { pubsub, topic } => write!(f, "topic {:?} of pubsub {:?}", Cut(topic), Cut(pubsub)),
+            Self::Binding { name } => write!(f, "binding {:?}", Cut(name)),
+            Self::Job { name } => write!(f, "job {:?}", Cut(name)),
+        }
     }
 }
 
 impl fmt::Display for SubscriptionError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "subscription of topic {:?} of pubsub {:?}: ", Cut(&self.topic), Cut(&self.pubsub))?;
+        write!(f, "subscription of {}: ", self.target)?;
         match &self.problem {
             Problem::NoPubsub => f.write_str("the name of the pubsub component is empty"),
+            Problem::NoName => f.write_str("the name is empty"),
+            Problem::NoCondition => f.write_str("the condition is empty, which would mean always"),
             Problem::NoTopic => f.write_str("the name of the topic is empty"),
             Problem::TooLong { what, limit } => write!(f, "{what} is longer than {limit} bytes"),
             Problem::TooMany { what, limit } => write!(f, "more than {limit} {what}"),
@@ -57,10 +82,7 @@ impl fmt::Display for SubscriptionError {
                 Cut(route)
             ),
             Problem::Reserved { route } => write!(f, "route {route:?} is daprd's own"),
-            Problem::Taken { route, pubsub, topic } => {
-                let (pubsub, topic) = (Cut(pubsub), Cut(topic));
-                write!(f, "route {route:?} is already that of topic {topic:?} of pubsub {pubsub:?}")
-            }
+            Problem::Taken { route, by } => write!(f, "route {route:?} is already that of {by}"),
             Problem::Contradiction { what } => {
                 write!(f, "{what} differs from that of an earlier subscription of this topic")
             }

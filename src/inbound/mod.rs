@@ -44,7 +44,9 @@
 //! | `POST` of each topic's route | the handler, behind a [`CloudEventLayer`](crate::cloudevent::CloudEventLayer) |
 //! | `GET /dapr/subscribe` | the subscriptions, derived from the topics |
 //! | `GET /dapr/config` | an empty configuration |
-//! | `GET /healthz` | 200, for daprd's app health check |
+//! | `GET /healthz` | 200, for daprd's app health check, or what [`Subscriptions::health`] says |
+//! | `OPTIONS` and `POST` of each binding's route | the probe, and the handler |
+//! | `POST /job/{name}` of each job | the handler |
 //!
 //! daprd asks for them only after the app's port is open; an app that waits for its sidecar before it listens waits for
 //! ever.
@@ -62,9 +64,19 @@
 //! | returns a status of its own | that status | 404: dropped; other 3xx, 4xx, 5xx: tries again |
 //! | is not called: the event cannot be decoded, or its data does not fit | `DROP`, with a warning | dead letter topic, or gone |
 //!
+//! With a bulk delivery, each of these holds for all its events; [`Bulk`] and [`Outcomes`](crate::event::Outcomes) are for
+//! handlers that tell them apart. Input bindings and jobs have rules of their own: see [`Subscriptions::binding`] and
+//! [`Subscriptions::job`].
+//!
 //! "Tries again" is the work of the component's *inbound resiliency policy*. Without one, a component may acknowledge the
 //! event all the same, and it is gone: `pubsub.redis` and `pubsub.in-memory` do that.
+//!
+//! # The API token
+//!
+//! Anybody who reaches the app's port can send it events. [`Subscriptions::require_api_token`] answers only who has the
+//! token of `APP_API_TOKEN`: the app's own sidecar. It sends the token with calls of other apps too.
 
+mod binding;
 mod bulk;
 mod catch_panic;
 mod document;
@@ -72,15 +84,20 @@ mod error;
 mod extract;
 mod layer;
 mod rejected;
+mod require_api_token;
+mod routes;
+mod settle;
 mod subscriptions;
 mod topic;
 
 pub use self::{
+    binding::Binding,
     bulk::{Bulk, BulkEntry},
     error::SubscriptionError,
     extract::Events,
     layer::InboundLayer,
     rejected::Rejected,
+    require_api_token::{RequireApiToken, RequireApiTokenLayer, TokenFuture},
     subscriptions::Subscriptions,
     topic::Topic,
 };

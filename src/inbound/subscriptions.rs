@@ -1,4 +1,4 @@
-use std::{collections::HashMap, fmt};
+use std::{any::type_name, fmt};
 
 use axum::{
     Router,
@@ -9,39 +9,41 @@ use bytes::Bytes;
 use http::header::CONTENT_TYPE;
 
 use super::{
-    Topic,
+    Binding, RequireApiTokenLayer, Topic,
     catch_panic::CatchPanicLayer,
     document::Document,
-    error::{Problem, SubscriptionError},
+    error::{Problem, SubscriptionError, Target},
+    routes::{CONFIG, HEALTHZ, MAX_TOPICS, Routes, SUBSCRIBE, check_name, check_topic},
+    settle,
 };
 use crate::cloudevent::CloudEventLayer;
 
-const SUBSCRIBE: &str = "/dapr/subscribe";
-const CONFIG: &str = "/dapr/config";
-const HEALTHZ: &str = "/healthz";
-
-/// No app has this many; daprd would take them, one request after the other.
-const MAX_TOPICS: usize = 1024;
-const MAX_METADATA: usize = 64;
-/// Names, routes and values of metadata, in bytes.
-const MAX_NAME: usize = 512;
-/// A condition, in bytes.
-const MAX_CONDITION: usize = 4096;
-
-/// Topics and their handlers, to become routes. See the [module docs](crate::inbound) for an example.
+/// Topics, input bindings and jobs with their handlers, to become routes. See the [module docs](crate::inbound) for an
+/// example.
 ///
-/// Handlers are those of axum: they take an [`Event`](crate::event::Event) and any other extractor, and may return what the
-/// [module docs](crate::inbound#what-a-handlers-answer-means-to-dapr) list.
+/// Handlers are those of axum: one of a topic takes an [`Event`](crate::event::Event) and any other extractor, and may
+/// return what the [module docs](crate::inbound#what-a-handlers-answer-means-to-dapr) list.
 #[must_use = "subscriptions do nothing until they are a router"]
 pub struct Subscriptions<S = ()> {
     topics: Vec<(Topic, MethodRouter<S>)>,
+    bindings: Vec<(Binding, MethodRouter<S>)>,
+    jobs: Vec<(String, MethodRouter<S>)>,
+    health: MethodRouter<S>,
     layer: CloudEventLayer,
+    api_token: Option<RequireApiTokenLayer>,
 }
 
 impl<S: Clone + Send + Sync + 'static> Subscriptions<S> {
     /// No subscriptions yet.
     pub fn new() -> Self {
-        Self { topics: Vec::new(), layer: CloudEventLayer::new() }
+        Self {
+            topics: Vec::new(),
+            bindings: Vec::new(),
+            jobs: Vec::new(),
+            health: get(async || ()),
+            layer: CloudEventLayer::new(),
+            api_token: None,
+        }
     }
 
     /// Subscribes a topic.
@@ -54,42 +56,117 @@ impl<S: Clone + Send + Sync + 'static> Subscriptions<S> {
         self
     }
 
-    /// The layer around each handler: limits, spans, and what an event gets that cannot be decoded. Defaults to
-    /// [`CloudEventLayer::new`].
+    /// Takes the events of an input binding: its name, or a [`Binding`] with a route of its own. The body is what the
+    /// binding has, its metadata are headers.
+    ///
+    /// ```
+    /// use bytes::Bytes;
+    /// use tower_dapr::{event::Outcome, inbound::Subscriptions};
+    ///
+    /// let subscriptions = Subscriptions::<()>::new().binding("every-minute", async |_: Bytes| Outcome::Success);
+    /// ```
+    ///
+    /// An answer of 2xx is done; anything else is not acknowledged. [`Outcome::Retry`](crate::event::Outcome::Retry),
+    /// [`Rejected`](super::Rejected) and a panic are answered with 500,
+    /// [`Outcome::Drop`](crate::event::Outcome::Drop) with 200: a binding has no dead letters.
+    pub fn binding<H, T>(mut self, binding: impl Into<Binding>, handler: H) -> Self
+    where
+        H: Handler<T, S>,
+        T: 'static,
+    {
+        self.bindings.push((binding.into(), post(handler)));
+        self
+    }
+
+    /// Runs a job when the scheduler says so. The body is the job's data.
+    ///
+    /// An answer of 2xx is done, 404 too (Dapr logs it); anything else is a failure, for which the job's failure policy
+    /// holds. [`Outcome::Retry`](crate::event::Outcome::Retry), [`Rejected`](super::Rejected) and a panic are answered with
+    /// 500, [`Outcome::Drop`](crate::event::Outcome::Drop) with 404.
+    pub fn job<H, T>(mut self, name: impl Into<String>, handler: H) -> Self
+    where
+        H: Handler<T, S>,
+        T: 'static,
+    {
+        self.jobs.push((name.into(), post(handler)));
+        self
+    }
+
+    /// What `GET /healthz` answers: 2xx is healthy. Dapr asks only with `--enable-app-health-check`. Defaults to 200.
+    pub fn health<H, T>(mut self, handler: H) -> Self
+    where
+        H: Handler<T, S>,
+        T: 'static,
+    {
+        self.health = get(handler);
+        self
+    }
+
+    /// The layer around each topic's handler: limits, spans, metrics, and what an event gets that cannot be decoded.
+    /// Defaults to [`CloudEventLayer::new`].
     pub fn with_cloud_event_layer(mut self, layer: CloudEventLayer) -> Self {
         self.layer = layer;
         self
     }
 
-    /// The router: the routes of the topics, and those that daprd asks for.
+    /// Answers only who has the token: on all routes but `/healthz`, for which Dapr sends none. Defaults to anybody.
+    pub fn require_api_token(mut self, layer: impl Into<Option<RequireApiTokenLayer>>) -> Self {
+        self.api_token = layer.into();
+        self
+    }
+
+    /// The router: the routes of the topics, bindings and jobs, and those that daprd asks for.
     ///
     /// To be merged into a router that has none of these routes itself: axum panics at a route that is there twice.
     ///
     /// # Errors
     ///
-    /// If a name is empty or too long, a topic is subscribed twice with the same condition, a route is no plain path or is
-    /// taken, or two subscriptions of a topic contradict each other. The error names the subscription.
+    /// If a name or condition is empty or too long, a topic is subscribed twice with the same condition, a route is no
+    /// plain path or is taken, or two subscriptions of a topic contradict each other. The error names the subscription.
     pub fn into_router(self) -> Result<Router<S>, SubscriptionError> {
         let mut document = Document::default();
         let mut routes = Routes::default();
         let mut router = Router::new();
         for (count, (topic, handler)) in self.topics.into_iter().enumerate() {
+            let wrong = |problem| SubscriptionError::new(topic.target(), problem);
             if count == MAX_TOPICS {
-                let problem = Problem::TooMany { what: "subscriptions", limit: MAX_TOPICS };
-                return Err(SubscriptionError::new(&topic, problem));
+                return Err(wrong(Problem::TooMany { what: "subscriptions", limit: MAX_TOPICS }));
             }
-            check(&topic).map_err(|problem| SubscriptionError::new(&topic, problem))?;
+            check_topic(&topic).map_err(wrong)?;
             let path = document.add(&topic)?;
-            routes.take(&path, &topic).map_err(|problem| SubscriptionError::new(&topic, problem))?;
+            routes.take(&path, &topic.target()).map_err(wrong)?;
+            let mut layer = self.layer.clone().with_destination(&topic.pubsub, &topic.name);
+            if topic.octets_are_json {
+                layer = layer.with_json_octets(true);
+            }
             // The panic is caught outside, where the span has seen it.
-            router = router.route(&path, handler.route_layer((CatchPanicLayer, self.layer.clone())));
+            router = router.route(&path, handler.route_layer((CatchPanicLayer, layer)));
         }
-        let document = Bytes::from(serde_json::to_vec(&document).expect("texts and lists of texts are JSON"));
-        Ok(router
-            .route(SUBSCRIBE, get(json(document)))
-            .route(CONFIG, get(json(Bytes::from_static(b"{}"))))
-            .route(HEALTHZ, get(async || ())))
+        for (Binding { name, route }, handler) in self.bindings {
+            let path = route.unwrap_or_else(|| format!("/{name}"));
+            let target = Target::Binding { name: name.clone() };
+            take(&mut routes, &name, &path, target)?;
+            // daprd asks with OPTIONS whether the app wants the binding.
+            let handler = handler.route_layer((settle::binding(), CatchPanicLayer)).options(async || ());
+            router = router.route(&path, handler);
+        }
+        for (name, handler) in self.jobs {
+            let path = format!("/job/{name}");
+            take(&mut routes, &name, &path, Target::Job { name: name.clone() })?;
+            router = router.route(&path, handler.route_layer((settle::job(), CatchPanicLayer)));
+        }
+        let json_document = Bytes::from(serde_json::to_vec(&document).expect("texts and lists of texts are JSON"));
+        router = router.route(SUBSCRIBE, get(json(json_document))).route(CONFIG, get(json(Bytes::from_static(b"{}"))));
+        if let Some(layer) = self.api_token {
+            router = router.route_layer(layer);
+        }
+        Ok(router.route(HEALTHZ, self.health))
     }
+}
+
+fn take(routes: &mut Routes, name: &str, path: &str, target: Target) -> Result<(), SubscriptionError> {
+    let taken = check_name(name).and_then(|()| routes.take(path, &target));
+    taken.map_err(|problem| SubscriptionError::new(target, problem))
 }
 
 impl<S: Clone + Send + Sync + 'static> Default for Subscriptions<S> {
@@ -101,7 +178,16 @@ impl<S: Clone + Send + Sync + 'static> Default for Subscriptions<S> {
 impl<S> fmt::Debug for Subscriptions<S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let topics: Vec<_> = self.topics.iter().map(|(topic, _)| topic).collect();
-        f.debug_struct("Subscriptions").field("topics", &topics).field("layer", &self.layer).finish()
+        let bindings: Vec<_> = self.bindings.iter().map(|(binding, _)| binding).collect();
+        let jobs: Vec<_> = self.jobs.iter().map(|(name, _)| name).collect();
+        f.debug_struct("Subscriptions")
+            .field("topics", &topics)
+            .field("bindings", &bindings)
+            .field("jobs", &jobs)
+            .field("layer", &self.layer)
+            .field("api_token", &self.api_token)
+            .field("state", &type_name::<S>())
+            .finish_non_exhaustive()
     }
 }
 
@@ -110,66 +196,4 @@ fn json(
     document: Bytes,
 ) -> impl FnOnce() -> std::future::Ready<([(http::HeaderName, &'static str); 1], Bytes)> + Clone {
     move || std::future::ready(([(CONTENT_TYPE, "application/json")], document))
-}
-
-/// The routes that are taken, and by which pubsub and topic.
-#[derive(Default)]
-struct Routes {
-    taken: HashMap<String, (String, String)>,
-}
-
-impl Routes {
-    fn take(&mut self, path: &str, topic: &Topic) -> Result<(), Problem> {
-        let route = path.to_owned();
-        if !is_plain_path(path) {
-            return Err(Problem::NotAPath { route });
-        }
-        if [SUBSCRIBE, CONFIG, HEALTHZ].contains(&path) {
-            return Err(Problem::Reserved { route });
-        }
-        if let Some((pubsub, topic)) = self.taken.get(path) {
-            return Err(Problem::Taken { route, pubsub: pubsub.clone(), topic: topic.clone() });
-        }
-        self.taken.insert(route, (topic.pubsub.clone(), topic.name.clone()));
-        Ok(())
-    }
-}
-
-fn check(topic: &Topic) -> Result<(), Problem> {
-    if topic.pubsub.is_empty() {
-        return Err(Problem::NoPubsub);
-    }
-    if topic.name.is_empty() {
-        return Err(Problem::NoTopic);
-    }
-    if topic.metadata.len() > MAX_METADATA {
-        return Err(Problem::TooMany { what: "entries of metadata", limit: MAX_METADATA });
-    }
-    let metadata = topic.metadata.iter().flat_map(|(key, value)| [("metadata", Some(key)), ("metadata", Some(value))]);
-    for (what, text) in [
-        ("the name of the pubsub component", Some(&topic.pubsub)),
-        ("the name of the topic", Some(&topic.name)),
-        ("the dead letter topic", topic.dead_letter.as_ref()),
-        ("the route", topic.route.as_ref()),
-    ]
-    .into_iter()
-    .chain(metadata)
-    {
-        if text.is_some_and(|text| text.len() > MAX_NAME) {
-            return Err(Problem::TooLong { what, limit: MAX_NAME });
-        }
-    }
-    if topic.when.as_ref().is_some_and(|when| when.len() > MAX_CONDITION) {
-        return Err(Problem::TooLong { what: "the condition", limit: MAX_CONDITION });
-    }
-    Ok(())
-}
-
-/// A path that stands for itself on the whole way: for axum (which reads `{x}` as a capture and refuses segments that
-/// start with `:` or `*`), and for daprd (which cleans `.`, `..` and doubled slashes).
-fn is_plain_path(path: &str) -> bool {
-    let Some(rest) = path.strip_prefix('/') else { return false };
-    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=:@/".contains(&byte);
-    rest.bytes().all(is_plain)
-        && rest.split('/').all(|segment| !matches!(segment, "" | "." | "..") && !segment.starts_with([':', '*']))
 }

@@ -1,4 +1,8 @@
-use std::{collections::BTreeMap, fmt::Write};
+use std::{collections::BTreeMap, fmt::Write, time::Duration};
+
+use serde::Serialize;
+
+use super::error::Target;
 
 /// A topic of a pubsub component, and how its events are to be delivered.
 ///
@@ -16,6 +20,18 @@ pub struct Topic {
     pub(super) when: Option<String>,
     pub(super) dead_letter: Option<String>,
     pub(super) metadata: BTreeMap<String, String>,
+    pub(super) bulk: Option<BulkSubscribe>,
+    pub(super) octets_are_json: bool,
+}
+
+/// As daprd reads it (`pkg/runtime/pubsub/subscriptions.go`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub(super) struct BulkSubscribe {
+    pub(super) enabled: bool,
+    #[serde(rename = "maxMessagesCount")]
+    pub(super) max_messages: i32,
+    #[serde(rename = "maxAwaitDurationMs")]
+    pub(super) max_wait_ms: i32,
 }
 
 impl Topic {
@@ -28,6 +44,8 @@ impl Topic {
             when: None,
             dead_letter: None,
             metadata: BTreeMap::new(),
+            bulk: None,
+            octets_are_json: false,
         }
     }
 
@@ -57,11 +75,40 @@ impl Topic {
         self
     }
 
-    /// Metadata for the component. `rawPayload` = `true` is Dapr's own: events are wrapped by the receiving daprd, with
-    /// the message as binary data.
+    /// Delivers many events in one request: at most `max_messages`, and not later than `max_wait` after the first (in
+    /// milliseconds to Dapr). 0 means daprd's own default: 100 messages, 1 second. The handler takes a
+    /// [`Bulk`](super::Bulk), or answers for all events at once.
+    ///
+    /// Defaults to one event a request.
+    pub fn bulk(mut self, max_messages: u32, max_wait: Duration) -> Self {
+        self.bulk = Some(BulkSubscribe {
+            enabled: true,
+            max_messages: i32::try_from(max_messages).unwrap_or(i32::MAX),
+            max_wait_ms: i32::try_from(max_wait.as_millis()).unwrap_or(i32::MAX),
+        });
+        self
+    }
+
+    /// Takes the broker's messages as they are, not as CloudEvents: for publishers that know nothing of Dapr. The receiving
+    /// daprd wraps them, with the message as binary data, and an `id` that differs when one is delivered again.
+    pub fn raw_payload(self) -> Self {
+        self.metadata("rawPayload", "true")
+    }
+
+    /// As [`raw_payload`](Self::raw_payload), and the bytes are read as JSON.
+    pub fn raw_json(mut self) -> Self {
+        self.octets_are_json = true;
+        self.raw_payload()
+    }
+
+    /// Metadata for the component.
     pub fn metadata(mut self, key: impl Into<String>, value: impl Into<String>) -> Self {
         self.metadata.insert(key.into(), value.into());
         self
+    }
+
+    pub(super) fn target(&self) -> Target {
+        Target::Topic { pubsub: self.pubsub.clone(), topic: self.name.clone() }
     }
 
     /// The path, as chosen or by default. `rule`: how many conditions on this topic came before.
