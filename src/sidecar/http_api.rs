@@ -15,8 +15,8 @@ use serde_json::json;
 use tokio::net::TcpListener;
 
 use super::app::App;
-use super::trace::{TRACEPARENT, TraceContext};
-use super::{baggage, headers, listen};
+use super::trace::TRACEPARENT;
+use super::{baggage, headers, listen, trace};
 
 /// Serves HTTP/1.1 and HTTP/2 without TLS.
 pub(super) async fn serve(listener: TcpListener, app: Arc<App>) {
@@ -75,8 +75,7 @@ fn not_found(app: &App, headers: &HeaderMap) -> Response<Full<Bytes>> {
         "ERR_DIRECT_INVOKE",
         "failed getting app id either from the URL path or the header dapr-app-id",
     );
-    let context = TraceContext::of_http(headers).unwrap_or(TraceContext::NONE);
-    response.headers_mut().insert(TRACEPARENT, context.header());
+    response.headers_mut().insert(TRACEPARENT, trace::header(trace::of_http(headers)));
     response
 }
 

@@ -14,8 +14,8 @@ use super::wire::Caller;
 use super::{MAX_MESSAGE, status};
 use crate::sidecar::app::App;
 use crate::sidecar::app_channel::AppChannel;
-use crate::sidecar::trace::{TRACEPARENT, TraceContext};
-use crate::sidecar::{headers, method};
+use crate::sidecar::trace::TRACEPARENT;
+use crate::sidecar::{headers, method, trace};
 
 const NAMESPACE: &str = "default";
 
@@ -76,7 +76,7 @@ impl Invocation {
         let body = AppChannel::read(body, MAX_MESSAGE).await.map_err(|error| remote(error.to_string()))?;
         let mut metadata = headers::of_app_response(&parts.headers);
         let own = parts.headers.get(TRACEPARENT).cloned();
-        let trace = own.unwrap_or_else(|| self.caller.trace.unwrap_or(TraceContext::NONE).header());
+        let trace = own.unwrap_or_else(|| trace::header(self.caller.trace));
         metadata.insert(TRACEPARENT, trace);
         let content_type = parts.headers.get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
         Ok(Answer {
@@ -102,7 +102,7 @@ impl Invocation {
             let forwarded = "for=127.0.0.1;by=127.0.0.1;host=localhost";
             headers.append("forwarded", HeaderValue::from_static(forwarded));
         }
-        headers.insert(TRACEPARENT, self.caller.trace.unwrap_or(TraceContext::NONE).header());
+        headers.insert(TRACEPARENT, trace::header(self.caller.trace));
         headers
     }
 }

@@ -11,6 +11,7 @@ use super::status::Rich;
 use super::wire::Caller;
 use crate::sidecar::app::App;
 use crate::sidecar::pubsub::{Envelope, Message, PubSub, Publication, is_raw};
+use crate::sidecar::trace;
 
 type Metadata = HashMap<String, String>;
 
@@ -126,5 +127,5 @@ impl<'a> Target<'a> {
 /// The caller's `traceparent`; empty if there is none.
 fn trace<R>(request: &Request<R>) -> String {
     let context = request.extensions().get::<Caller>().and_then(|caller| caller.trace);
-    context.map(|context| context.to_string()).unwrap_or_default()
+    trace::text(context)
 }

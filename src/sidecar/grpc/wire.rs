@@ -15,10 +15,11 @@ use tonic::body::Body;
 use tower_service::Service;
 
 use super::status;
+use crate::propagation::TraceParent;
 use crate::sidecar::app::App;
 use crate::sidecar::baggage::{self, BAGGAGE};
-use crate::sidecar::headers;
-use crate::sidecar::trace::{GRPC_TRACE_BIN, TraceContext};
+use crate::sidecar::trace::GRPC_TRACE_BIN;
+use crate::sidecar::{headers, trace};
 
 const STATUS: &str = "grpc-status";
 const MESSAGE: &str = "grpc-message";
@@ -30,7 +31,7 @@ const INVOKE: &str = "/dapr.proto.runtime.v1.Dapr/InvokeService";
 /// What a handler knows of its caller, besides the metadata.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Caller {
-    pub(super) trace: Option<TraceContext>,
+    pub(super) trace: Option<TraceParent>,
     pub(super) authority: Option<String>,
 }
 
@@ -84,12 +85,12 @@ where
             Ok(baggage) => baggage,
             Err(reason) => return Box::pin(ready(Ok(trailers_only(Status::invalid_argument(reason))))),
         };
-        let trace = TraceContext::of_grpc(request.headers());
+        let trace = trace::of_grpc(request.headers());
         let authority = request.uri().authority().map(ToString::to_string);
         request.extensions_mut().insert(Caller { trace, authority });
 
         let path = request.uri().path();
-        let shape = Shape { trace: (path != INVOKE).then(|| trace.unwrap_or(TraceContext::NONE)), baggage };
+        let shape = Shape { trace: (path != INVOKE).then_some(trace), baggage };
         if !path.starts_with(DAPR) {
             return Box::pin(ready(Ok(shape.apply(proxied(request.headers()).into_http()))));
         }
@@ -106,7 +107,8 @@ where
 
 /// What all answers to calls that reached a handler have in common.
 struct Shape {
-    trace: Option<TraceContext>,
+    /// `None` writes no header, `Some(None)` the zeroed one.
+    trace: Option<Option<TraceParent>>,
     baggage: Option<String>,
 }
 
@@ -121,7 +123,7 @@ impl Shape {
             return Response::from_parts(parts, Body::new(End));
         }
         if let Some(trace) = self.trace {
-            parts.headers.insert(GRPC_TRACE_BIN, trace.binary_header());
+            parts.headers.insert(GRPC_TRACE_BIN, trace::binary_header(trace));
         }
         if let Some(baggage) = self.baggage {
             parts.headers.insert(BAGGAGE, headers::value(&baggage));

@@ -14,11 +14,12 @@ use tokio::time::timeout;
 use super::bus::{Delivery, Message, PubSub};
 use super::envelope::{Envelope, id_for_log, is_raw};
 use super::subscription::Subscription;
+use crate::propagation::TraceParent;
 use crate::sidecar::app_channel::AppChannel;
 use crate::sidecar::clock::Clock;
 use crate::sidecar::headers;
 use crate::sidecar::stats::Outcome;
-use crate::sidecar::trace::{TRACEPARENT, TraceContext};
+use crate::sidecar::trace::{self, TRACEPARENT};
 
 /// How long daprd tries to publish to a dead letter topic.
 const DEAD_LETTER_BUDGET: Duration = Duration::from_secs(30);
@@ -117,13 +118,13 @@ impl Worker {
         headers.insert("pubsubname", headers::value(&self.subscription.pubsub));
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/cloudevents+json"));
         // Without a tracing configuration the "span" of the delivery is the one in the envelope, or the zeroed one.
-        let trace = envelope.trace();
-        if let Some(context) = trace.as_deref().and_then(TraceContext::parse) {
-            headers.insert(TRACEPARENT, context.header());
-        } else if let Some(parent) = own(TRACEPARENT) {
-            headers.insert(TRACEPARENT, headers::value(parent));
-        } else if trace.is_some() {
-            headers.insert(TRACEPARENT, TraceContext::NONE.header());
+        let parent = envelope.trace();
+        if let Some(context) = parent.as_deref().and_then(|text| TraceParent::parse(text.as_bytes()).ok()) {
+            headers.insert(TRACEPARENT, trace::header(Some(context)));
+        } else if let Some(own) = own(TRACEPARENT) {
+            headers.insert(TRACEPARENT, headers::value(own));
+        } else if parent.is_some() {
+            headers.insert(TRACEPARENT, trace::header(None));
         }
         if let (Some(_), Some(state)) = (own(TRACEPARENT), own("tracestate")) {
             headers.insert("tracestate", headers::value(state));
