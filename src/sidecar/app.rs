@@ -8,8 +8,10 @@ use bytes::Bytes;
 use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header::CONTENT_TYPE};
 use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
 
 use super::app_channel::{AppChannel, ChannelError};
+use super::bindings;
 use super::headers;
 use super::hub::HubState;
 use super::lock::lock;
@@ -35,6 +37,8 @@ pub(super) struct App {
     /// Extended metadata, set by the app.
     pub(super) extended: Mutex<HashMap<String, String>>,
     pub(super) subscriptions: Mutex<Vec<Subscription>>,
+    /// What ends each subscription to a configuration store, by id.
+    pub(super) configuration_subscriptions: Mutex<HashMap<String, CancellationToken>>,
     ready: watch::Sender<bool>,
 }
 
@@ -50,6 +54,7 @@ impl App {
             tasks,
             extended: Mutex::default(),
             subscriptions: Mutex::default(),
+            configuration_subscriptions: Mutex::default(),
         }
     }
 
@@ -68,14 +73,21 @@ impl App {
         while !channel.is_up().await {
             tokio::time::sleep(PROBE).await;
         }
-        // Actors are all that it configures, and there are none here: asked for because daprd asks.
-        if let Err(error) = self.ask(&channel, "/dapr/config").await {
-            tracing::warn!(app_id = self.id, %error, "GET /dapr/config failed");
-        }
-        for subscription in self.read_subscriptions(&channel).await {
-            self.subscribe(subscription, &channel);
+        if !channel.is_grpc() {
+            self.connect_http(&channel).await;
         }
         self.ready.send_replace(true);
+    }
+
+    async fn connect_http(self: &Arc<Self>, channel: &Arc<AppChannel>) {
+        // Actors are all that it configures, and there are none here: asked for because daprd asks.
+        if let Err(error) = self.ask(channel, "/dapr/config").await {
+            tracing::warn!(app_id = self.id, %error, "GET /dapr/config failed");
+        }
+        for subscription in self.read_subscriptions(channel).await {
+            self.subscribe(subscription, channel);
+        }
+        bindings::run_inputs(self, channel).await;
     }
 
     fn subscribe(&self, subscription: Subscription, channel: &Arc<AppChannel>) {

@@ -5,6 +5,8 @@ use std::fmt;
 use std::net::SocketAddr;
 
 use bytes::Bytes;
+use dapr::dapr::proto::runtime::v1::app_callback_alpha_client::AppCallbackAlphaClient;
+use dapr::dapr::proto::runtime::v1::app_callback_client::AppCallbackClient;
 use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{HeaderMap, HeaderValue, Method, Request, Response, Uri};
 use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
@@ -12,16 +14,35 @@ use hyper::body::Incoming;
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use tokio::net::TcpStream;
+use tonic::body::Body;
+use tonic::metadata::MetadataMap;
 
 use super::headers::API_TOKEN;
 use super::tasks::Tasks;
 
-/// Speaks HTTP/1.1 with the one address of the app, and with no other: redirects are answers.
+/// What the app speaks, as with `--app-protocol`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum AppProtocol {
+    /// HTTP/1.1.
+    #[default]
+    Http,
+    /// HTTP/2 without TLS.
+    H2c,
+    /// gRPC without TLS: the services `AppCallback` and `AppCallbackAlpha`, and any of its own.
+    Grpc,
+}
+
+/// A connection pool to tonic's clients.
+pub(super) type Transport = Client<HttpConnector, Body>;
+
+/// Speaks with the one address of the app, and with no other: redirects are answers.
 pub(super) struct AppChannel {
     address: SocketAddr,
     authority: Authority,
+    protocol: AppProtocol,
     token: Option<HeaderValue>,
-    client: Client<HttpConnector, Full<Bytes>>,
+    client: Transport,
 }
 
 /// The app did not answer, or not as a whole.
@@ -31,18 +52,46 @@ pub(super) enum ChannelError {
     Body(Box<dyn Error + Send + Sync>),
 }
 
+// ===== impl AppProtocol =====
+
+impl AppProtocol {
+    /// The name that daprd's flag and metadata have for it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Http => "http",
+            Self::H2c => "h2c",
+            Self::Grpc => "grpc",
+        }
+    }
+
+    /// The protocol of this name; none for `https` and `grpcs`, which the embedded sidecar does not speak.
+    pub fn from_name(name: &str) -> Option<Self> {
+        [Self::Http, Self::H2c, Self::Grpc].into_iter().find(|protocol| protocol.as_str() == name)
+    }
+}
+
 // ===== impl AppChannel =====
 
 impl AppChannel {
-    pub(super) fn new(address: SocketAddr, token: Option<HeaderValue>, tasks: &Tasks) -> Self {
+    pub(super) fn new(address: SocketAddr, protocol: AppProtocol, token: Option<HeaderValue>, tasks: &Tasks) -> Self {
         let mut connector = HttpConnector::new();
         connector.set_nodelay(true);
         let authority = Authority::try_from(address.to_string()).expect("a socket address is an authority");
-        Self { address, authority, token, client: Client::builder(tasks.clone()).build(connector) }
+        let mut builder = Client::builder(tasks.clone());
+        builder.http2_only(protocol != AppProtocol::Http);
+        Self { address, authority, protocol, token, client: builder.build(connector) }
     }
 
     pub(super) const fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    pub(super) const fn protocol(&self) -> AppProtocol {
+        self.protocol
+    }
+
+    pub(super) fn is_grpc(&self) -> bool {
+        self.protocol == AppProtocol::Grpc
     }
 
     /// Whether something listens there.
@@ -55,22 +104,28 @@ impl AppChannel {
         &self,
         method: Method,
         target: PathAndQuery,
-        mut headers: HeaderMap,
+        headers: HeaderMap,
         body: Bytes,
     ) -> Result<Response<Incoming>, ChannelError> {
-        // Whatever the headers were made of: a token of someone else ends here.
-        headers.remove(API_TOKEN);
-        if let Some(token) = &self.token {
-            headers.insert(API_TOKEN, token.clone());
-        }
-        let mut uri = http::uri::Parts::default();
-        uri.scheme = Some(Scheme::HTTP);
-        uri.authority = Some(self.authority.clone());
-        uri.path_and_query = Some(target);
-        let mut request = Request::new(Full::new(body));
+        let mut request = Request::new(Body::new(Full::new(body)));
         *request.method_mut() = method;
-        *request.uri_mut() = Uri::from_parts(uri).expect("scheme, authority and path make a URI");
         *request.headers_mut() = headers;
+        self.forward(target, request).await
+    }
+
+    /// Sends a request to the app, whatever its URI says, with its body as it comes.
+    pub(super) async fn forward(
+        &self,
+        target: PathAndQuery,
+        mut request: Request<Body>,
+    ) -> Result<Response<Incoming>, ChannelError> {
+        *request.uri_mut() = self.uri(target);
+        // Whatever the headers were made of: a token of someone else ends here.
+        request.headers_mut().remove(API_TOKEN);
+        if let Some(token) = &self.token {
+            request.headers_mut().insert(API_TOKEN, token.clone());
+        }
+        *request.version_mut() = http::Version::default();
         self.client.request(request).await.map_err(ChannelError::Send)
     }
 
@@ -78,6 +133,31 @@ impl AppChannel {
     pub(super) async fn read(body: Incoming, limit: usize) -> Result<Bytes, ChannelError> {
         let body = Limited::new(body, limit).collect().await.map_err(ChannelError::Body)?;
         Ok(body.to_bytes())
+    }
+
+    pub(super) fn callback(&self) -> AppCallbackClient<Transport> {
+        AppCallbackClient::with_origin(self.client.clone(), self.uri(PathAndQuery::from_static("/")))
+    }
+
+    pub(super) fn callback_alpha(&self) -> AppCallbackAlphaClient<Transport> {
+        AppCallbackAlphaClient::with_origin(self.client.clone(), self.uri(PathAndQuery::from_static("/")))
+    }
+
+    /// A call of the app's gRPC server, with the app's own token and nobody else's.
+    pub(super) fn call<T>(&self, message: T, mut headers: HeaderMap) -> tonic::Request<T> {
+        headers.remove(API_TOKEN);
+        if let Some(token) = &self.token {
+            headers.insert(API_TOKEN, token.clone());
+        }
+        tonic::Request::from_parts(MetadataMap::from_headers(headers), tonic::Extensions::new(), message)
+    }
+
+    fn uri(&self, target: PathAndQuery) -> Uri {
+        let mut uri = http::uri::Parts::default();
+        uri.scheme = Some(Scheme::HTTP);
+        uri.authority = Some(self.authority.clone());
+        uri.path_and_query = Some(target);
+        Uri::from_parts(uri).expect("scheme, authority and path make a URI")
     }
 }
 

@@ -6,9 +6,10 @@ use std::sync::Arc;
 use tokio::net::TcpListener;
 
 use super::app::App;
-use super::app_channel::AppChannel;
+use super::app_channel::{AppChannel, AppProtocol};
 use super::handle::Sidecar;
 use super::hub::HubState;
+use super::jobs::Jobs;
 use super::secret::Secret;
 use super::tasks::Tasks;
 use super::{StartError, grpc, http_api};
@@ -20,6 +21,7 @@ pub struct SidecarBuilder {
     id: String,
     hub: Arc<HubState>,
     app: Option<SocketAddr>,
+    protocol: AppProtocol,
     app_token: Option<Secret>,
     grpc_port: u16,
     http_port: u16,
@@ -29,17 +31,23 @@ pub struct SidecarBuilder {
 
 impl SidecarBuilder {
     pub(super) const fn new(id: String, hub: Arc<HubState>) -> Self {
-        Self { id, hub, app: None, app_token: None, grpc_port: 0, http_port: 0 }
+        Self { id, hub, app: None, protocol: AppProtocol::Http, app_token: None, grpc_port: 0, http_port: 0 }
     }
 
-    /// The app serves HTTP/1.1 on this port of 127.0.0.1. Defaults to none: an app that only calls.
+    /// The app listens on this port of 127.0.0.1. Defaults to none: an app that only calls.
     pub fn app_port(self, port: u16) -> Self {
         self.app_address(SocketAddr::from((Ipv4Addr::LOCALHOST, port)))
     }
 
-    /// The app serves HTTP/1.1 on this address.
+    /// The app listens on this address.
     pub const fn app_address(mut self, address: SocketAddr) -> Self {
         self.app = Some(address);
+        self
+    }
+
+    /// What the app speaks. Defaults to HTTP/1.1.
+    pub const fn app_protocol(mut self, protocol: AppProtocol) -> Self {
+        self.protocol = protocol;
         self
     }
 
@@ -79,11 +87,12 @@ impl SidecarBuilder {
         let http = listen("HTTP", self.http_port).await?;
         let ports = (port_of(&grpc), port_of(&http));
         let tasks = Tasks::child_of(&self.hub.shutdown);
-        let channel = self.app.map(|address| AppChannel::new(address, token, &tasks));
+        let channel = self.app.map(|address| AppChannel::new(address, self.protocol, token, &tasks));
         let app = Arc::new(App::new(self.id, self.hub, channel, tasks));
         if !app.hub.enter(&app) {
             return Err(StartError::app_id_in_use(&app.id));
         }
+        Jobs::resume(&app);
         app.tasks.spawn(grpc::serve(grpc, Arc::clone(&app)));
         app.tasks.spawn(http_api::serve(http, Arc::clone(&app)));
         app.tasks.spawn(Arc::clone(&app).connect());

@@ -24,6 +24,12 @@ impl Clock {
         after(self.wall, self.instant.elapsed())
     }
 
+    /// Waits for a moment of this clock; returns at once when it has passed.
+    pub(super) async fn sleep_until(&self, moment: DateTime<Utc>) {
+        let delay = (moment - self.now()).to_std().unwrap_or_default();
+        tokio::time::sleep(delay).await;
+    }
+
     /// The moment `delay` from now; the last one that can be written when it is too far away.
     pub(super) fn after(&self, delay: Duration) -> DateTime<Utc> {
         after(self.now(), delay)

@@ -1,4 +1,4 @@
-//! Why a sidecar could not start.
+//! Why a sidecar could not start, and why a component could not be made.
 
 use std::error::Error;
 use std::fmt;
@@ -83,3 +83,33 @@ impl Error for StartError {
         self.source.as_ref().map(|error| error as _)
     }
 }
+
+/// A component cannot be what it was asked to be.
+///
+/// Returned by the methods of [`HubBuilder`](super::HubBuilder) that read a file or parse a text.
+#[derive(Debug)]
+pub struct ComponentError {
+    name: String,
+    reason: String,
+}
+
+// ===== impl ComponentError =====
+
+impl ComponentError {
+    pub(super) fn new(name: impl Into<String>, reason: impl fmt::Display) -> Self {
+        Self { name: name.into(), reason: reason.to_string() }
+    }
+
+    /// The component, or the file that describes it.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+}
+
+impl fmt::Display for ComponentError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "component {:?}: {}", self.name, self.reason)
+    }
+}
+
+impl Error for ComponentError {}

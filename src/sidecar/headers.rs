@@ -102,6 +102,17 @@ pub(super) fn of_app_response(response: &HeaderMap) -> HeaderMap {
     metadata
 }
 
+/// A name as Go prints it: `content-type` becomes `Content-Type`.
+pub(super) fn canonical(name: &str) -> String {
+    let mut upper = true;
+    let letters = name.chars().map(|char| {
+        let char = if upper { char.to_ascii_uppercase() } else { char };
+        upper = char == '-';
+        char
+    });
+    letters.collect()
+}
+
 /// A header's value; empty when `text` cannot be one.
 pub(super) fn value(text: &str) -> HeaderValue {
     HeaderValue::from_str(text).unwrap_or_else(|_| HeaderValue::from_static(""))
@@ -113,7 +124,7 @@ fn is_for_app(name: &str) -> bool {
     !own.contains(&name) && !name.ends_with("-bin") && name != CONTENT_TYPE.as_str() && name != CONTENT_LENGTH.as_str()
 }
 
-fn unreserved(name: &str) -> String {
+pub(super) fn unreserved(name: &str) -> String {
     if name.starts_with("grpc-") { format!("dapr-{name}") } else { name.to_owned() }
 }
 
@@ -136,7 +147,7 @@ fn is_hop_by_hop(name: &str, all: &HeaderMap) -> bool {
         || named.flat_map(|value| value.split(',')).any(|token| token.trim().eq_ignore_ascii_case(name))
 }
 
-fn append(headers: &mut HeaderMap, name: &str, value: HeaderValue) {
+pub(super) fn append(headers: &mut HeaderMap, name: &str, value: HeaderValue) {
     if let Ok(name) = HeaderName::try_from(name) {
         headers.append(name, value);
     }

@@ -6,10 +6,14 @@ use std::sync::{Arc, Mutex, Weak};
 use tokio_util::sync::CancellationToken;
 
 use super::app::App;
+use super::bindings::Binding;
 use super::builder::SidecarBuilder;
 use super::clock::Clock;
+use super::components::{ConfigurationStore, LockStore, SecretStore};
+use super::hub_builder::HubBuilder;
+use super::jobs::Jobs;
 use super::lock::lock;
-use super::pubsub::{PubSub, RetryPolicy};
+use super::pubsub::PubSub;
 use super::secret::Secret;
 use super::state_store::StateStore;
 use super::stats::{Ledger, Stats};
@@ -20,17 +24,7 @@ use super::stats::{Ledger, Stats};
 /// [`shutdown`](Self::shutdown) stops them all. See the [module docs](super) for an example.
 #[derive(Clone, Debug)]
 pub struct Hub {
-    state: Arc<HubState>,
-}
-
-/// Settings of a [`Hub`]. See [`Hub::builder`].
-#[derive(Clone, Debug, Default)]
-#[must_use]
-pub struct HubBuilder {
-    state_stores: Vec<String>,
-    pubsubs: Vec<String>,
-    inbound_retries: HashMap<String, RetryPolicy>,
-    api_token: Option<Secret>,
+    pub(super) state: Arc<HubState>,
 }
 
 /// What all sidecars of a hub see.
@@ -39,11 +33,16 @@ pub(super) struct HubState {
     pub(super) clock: Clock,
     pub(super) state_stores: BTreeMap<String, Arc<StateStore>>,
     pub(super) pubsubs: BTreeMap<String, Arc<PubSub>>,
+    pub(super) secret_stores: BTreeMap<String, SecretStore>,
+    pub(super) configuration_stores: BTreeMap<String, Arc<ConfigurationStore>>,
+    pub(super) lock_stores: BTreeMap<String, Arc<LockStore>>,
+    pub(super) bindings: BTreeMap<String, Binding>,
+    pub(super) jobs: Jobs,
     pub(super) api_token: Option<Secret>,
     pub(super) shutdown: CancellationToken,
-    ledger: Ledger,
+    pub(super) ledger: Ledger,
     /// Weak: a sidecar owns its app.
-    apps: Mutex<HashMap<String, Weak<App>>>,
+    pub(super) apps: Mutex<HashMap<String, Weak<App>>>,
 }
 
 // ===== impl Hub =====
@@ -74,6 +73,18 @@ impl Hub {
         self.state.ledger.snapshot()
     }
 
+    /// Sets an item of a configuration store; its subscribers are told. `false` when there is no such store.
+    pub fn set_configuration(&self, store: &str, key: &str, value: impl Into<String>) -> bool {
+        let store = self.state.configuration_stores.get(store);
+        store.map(|store| store.set(key, value.into())).is_some()
+    }
+
+    /// Deletes an item of a configuration store; its subscribers get it empty. `false` when there is no such store.
+    pub fn delete_configuration(&self, store: &str, key: &str) -> bool {
+        let store = self.state.configuration_stores.get(store);
+        store.map(|store| store.delete(key)).is_some()
+    }
+
     /// Stops all sidecars of this hub and waits until their last task is gone. No further one can be started.
     ///
     /// Calls and deliveries under way are cut; wait for [`settled`](Self::settled) first where that matters.
@@ -83,61 +94,6 @@ impl Hub {
         for app in apps {
             app.tasks.join().await;
         }
-    }
-}
-
-// ===== impl HubBuilder =====
-
-impl HubBuilder {
-    /// Adds a state store of type `state.in-memory`. The keys of each app are its own, as in daprd.
-    pub fn state_store(mut self, name: impl Into<String>) -> Self {
-        self.state_stores.push(name.into());
-        self
-    }
-
-    /// Adds a pubsub component of type `pubsub.in-memory`, which reaches all apps of the hub.
-    ///
-    /// Delivery is serial per subscription; up to 1,024 messages wait for each, then publishing waits.
-    pub fn pubsub(mut self, name: impl Into<String>) -> Self {
-        self.pubsubs.push(name.into());
-        self
-    }
-
-    /// Sends refused events of this pubsub component again. Defaults to no policy: a refused event is gone, as with a
-    /// real daprd that has no Resiliency resource.
-    pub fn inbound_retry(mut self, pubsub: impl Into<String>, policy: RetryPolicy) -> Self {
-        self.inbound_retries.insert(pubsub.into(), policy);
-        self
-    }
-
-    /// Callers of the sidecars must send this token as `dapr-api-token`, as with `DAPR_API_TOKEN`. Defaults to none;
-    /// an empty token is none.
-    pub fn api_token(mut self, token: impl Into<String>) -> Self {
-        self.api_token = Secret::new(token.into());
-        self
-    }
-
-    /// The hub. Nothing runs until a sidecar is started.
-    pub fn build(self) -> Hub {
-        for pubsub in self.inbound_retries.keys().filter(|name| !self.pubsubs.contains(name)) {
-            tracing::warn!(?pubsub, "inbound retry policy for a pubsub component that is not there");
-        }
-        let (clock, ledger) = (Clock::start(), Ledger::default());
-        let stores = self.state_stores.into_iter().map(|name| (name, Arc::new(StateStore::new(clock))));
-        let pubsubs = self.pubsubs.into_iter().map(|name| {
-            let retry = self.inbound_retries.get(&name).copied();
-            (name.clone(), Arc::new(PubSub::new(name, retry, ledger.clone())))
-        });
-        let state = HubState {
-            clock,
-            state_stores: stores.collect(),
-            pubsubs: pubsubs.collect(),
-            api_token: self.api_token,
-            shutdown: CancellationToken::new(),
-            ledger,
-            apps: Mutex::default(),
-        };
-        Hub { state: Arc::new(state) }
     }
 }
 

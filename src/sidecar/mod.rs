@@ -62,8 +62,10 @@
 //!
 //! # What is the same, and what is not
 //!
-//! * State, publish, bulk publish, service invocation to HTTP apps, metadata: as daprd. Every other rpc answers as a daprd
-//!   that has no such component; gRPC proxying and streaming subscriptions say that they are missing.
+//! * State, publish, bulk publish, service invocation to HTTP apps, secrets, configuration, locks, bindings (files, HTTP,
+//!   cron), jobs, metadata: as daprd. Every other rpc answers as a daprd that has no such component; gRPC proxying and
+//!   streaming subscriptions say that they are missing.
+//! * There are stores in memory where daprd has none: configuration, locks, and the jobs of its scheduler. Cron is in UTC.
 //! * A refused event (`RETRY`, 5xx, no connection) is gone, as with daprd, unless
 //!   [`inbound_retry`](HubBuilder::inbound_retry) sets a policy.
 //! * Subscriptions with `match` rules or `bulkSubscribe` are refused with an error in the log.
@@ -80,27 +82,36 @@
 mod app;
 mod app_channel;
 mod baggage;
+mod bindings;
 mod builder;
 mod clock;
+mod components;
+mod duration;
 mod error;
 mod grpc;
 mod handle;
 mod headers;
 mod http_api;
 mod hub;
+mod hub_builder;
+mod jobs;
+mod json;
 mod listen;
 mod lock;
 mod method;
 mod pubsub;
+mod schedule;
 mod secret;
 mod state_store;
 mod stats;
 mod tasks;
 mod trace;
 
+pub use self::app_channel::AppProtocol;
 pub use self::builder::SidecarBuilder;
-pub use self::error::StartError;
+pub use self::error::{ComponentError, StartError};
 pub use self::handle::Sidecar;
-pub use self::hub::{Hub, HubBuilder};
+pub use self::hub::Hub;
+pub use self::hub_builder::HubBuilder;
 pub use self::pubsub::RetryPolicy;
 pub use self::stats::Stats;

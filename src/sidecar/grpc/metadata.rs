@@ -9,6 +9,7 @@ use dapr::dapr::proto::runtime::v1::{
 use tonic::{Request, Response, Status};
 
 use crate::sidecar::app::App;
+use crate::sidecar::hub::HubState;
 use crate::sidecar::lock::lock;
 use crate::sidecar::pubsub::Subscription;
 
@@ -28,13 +29,13 @@ pub(super) async fn get(
     let pubsubs = app.hub.pubsubs.keys().map(|name| component(name, "pubsub.in-memory", &PUBSUB_CAPABILITIES));
     let connection = app.channel.as_ref().map(|channel| AppConnectionProperties {
         port: i32::from(channel.address().port()),
-        protocol: "http".to_owned(),
+        protocol: channel.protocol().as_str().to_owned(),
         channel_address: channel.address().ip().to_string(),
         ..AppConnectionProperties::default()
     });
     Ok(Response::new(GetMetadataResponse {
         id: app.id.clone(),
-        registered_components: stores.chain(pubsubs).collect(),
+        registered_components: stores.chain(pubsubs).chain(others(&app.hub)).collect(),
         extended_metadata: extended,
         subscriptions: lock(&app.subscriptions).iter().map(subscription).collect(),
         app_connection_properties: connection,
@@ -55,6 +56,15 @@ pub(super) async fn set(app: &Arc<App>, request: Request<SetMetadataRequest>) ->
 pub(super) async fn shutdown(app: &Arc<App>, _request: Request<ShutdownRequest>) -> Result<Response<()>, Status> {
     tracing::info!(app_id = app.id, "the app asked its sidecar to shut down: ignored, the sidecar is embedded");
     Ok(Response::new(()))
+}
+
+fn others(hub: &HubState) -> impl Iterator<Item = RegisteredComponents> {
+    let secrets = hub.secret_stores.iter().map(|(name, store)| component(name, store.kind(), &[]));
+    let configuration = hub.configuration_stores.keys().map(|name| component(name, "configuration.in-memory", &[]));
+    let locks = hub.lock_stores.keys().map(|name| component(name, "lock.in-memory", &[]));
+    let bindings = hub.bindings.iter();
+    let bindings = bindings.map(|(name, binding)| component(name, binding.kind(), &[binding.capability()]));
+    secrets.chain(configuration).chain(locks).chain(bindings)
 }
 
 fn component(name: &str, kind: &str, capabilities: &[&str]) -> RegisteredComponents {

@@ -1,9 +1,14 @@
 //! The gRPC API.
 
+mod bindings;
+mod configuration;
 mod invoke;
+mod jobs;
+mod locks;
 mod metadata;
 mod publish;
 mod refused;
+mod secrets;
 mod service;
 mod state;
 mod status;

@@ -1,5 +1,6 @@
 //! The table of all rpcs of the generated service: who answers each.
 
+use std::pin::Pin;
 use std::sync::Arc;
 
 use dapr::dapr::proto::common::v1::InvokeResponse;
@@ -36,17 +37,18 @@ use dapr::dapr::proto::runtime::v1::{
     UnregisterActorRemindersByTypeResponse, UnregisterActorTimerRequest, UnsubscribeConfigurationRequest,
     UnsubscribeConfigurationResponse, UpsertVectorsRequestAlpha1, UpsertVectorsResponseAlpha1,
 };
+use tokio_stream::Stream;
 use tonic::{Request, Response, Status, Streaming};
 
-use super::{invoke, metadata, publish, refused, state};
+use super::{bindings, configuration, invoke, jobs, locks, metadata, publish, refused, secrets, state};
 use crate::sidecar::app::App;
 
 /// The gRPC API of one sidecar.
 #[derive(Clone, Debug)]
 pub(super) struct Service(Arc<App>);
 
-/// The stream of an rpc that never succeeds.
-type Refused<T> = tokio_stream::Empty<Result<T, Status>>;
+/// What an rpc streams.
+pub(super) type BoxStream<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 
 // ===== impl Service =====
 
@@ -74,7 +76,7 @@ macro_rules! dapr_service {
                     Err($refusal(&self.0, request.get_ref()))
                 }
             )*
-            $(type $stream = Refused<$item>;)*
+            $(type $stream = BoxStream<$item>;)*
         }
     };
 }
@@ -92,17 +94,33 @@ dapr_service! {
         publish_event(PublishEventRequest) -> () => publish::publish;
         bulk_publish_event_alpha1(BulkPublishRequest) -> BulkPublishResponse => publish::publish_bulk;
         bulk_publish_event(BulkPublishRequest) -> BulkPublishResponse => publish::publish_bulk;
-        unsubscribe_configuration_alpha1(UnsubscribeConfigurationRequest) -> UnsubscribeConfigurationResponse => unsubscribe;
-        unsubscribe_configuration(UnsubscribeConfigurationRequest) -> UnsubscribeConfigurationResponse => unsubscribe;
+        unsubscribe_configuration_alpha1(UnsubscribeConfigurationRequest) -> UnsubscribeConfigurationResponse => configuration::unsubscribe;
+        unsubscribe_configuration(UnsubscribeConfigurationRequest) -> UnsubscribeConfigurationResponse => configuration::unsubscribe;
+        invoke_binding(InvokeBindingRequest) -> InvokeBindingResponse => bindings::invoke;
+        get_secret(GetSecretRequest) -> GetSecretResponse => secrets::get;
+        get_bulk_secret(GetBulkSecretRequest) -> GetBulkSecretResponse => secrets::get_bulk;
+        get_configuration_alpha1(GetConfigurationRequest) -> GetConfigurationResponse => configuration::get;
+        get_configuration(GetConfigurationRequest) -> GetConfigurationResponse => configuration::get;
+        subscribe_configuration_alpha1(SubscribeConfigurationRequest) -> BoxStream<SubscribeConfigurationResponse> => configuration::subscribe;
+        subscribe_configuration(SubscribeConfigurationRequest) -> BoxStream<SubscribeConfigurationResponse> => configuration::subscribe;
+        try_lock_alpha1(TryLockRequest) -> TryLockResponse => locks::try_lock;
+        unlock_alpha1(UnlockRequest) -> UnlockResponse => locks::unlock;
+        schedule_job_alpha1(ScheduleJobRequest) -> ScheduleJobResponse => jobs::schedule;
+        schedule_job(ScheduleJobRequest) -> ScheduleJobResponse => jobs::schedule;
+        get_job_alpha1(GetJobRequest) -> GetJobResponse => jobs::get;
+        get_job(GetJobRequest) -> GetJobResponse => jobs::get;
+        delete_job_alpha1(DeleteJobRequest) -> DeleteJobResponse => jobs::delete;
+        delete_job(DeleteJobRequest) -> DeleteJobResponse => jobs::delete;
+        delete_jobs_by_prefix_alpha1(DeleteJobsByPrefixRequestAlpha1) -> DeleteJobsByPrefixResponseAlpha1 => jobs::delete_by_prefix_alpha1;
+        delete_jobs_by_prefix(DeleteJobsByPrefixRequest) -> DeleteJobsByPrefixResponse => jobs::delete_by_prefix;
+        list_jobs_alpha1(ListJobsRequestAlpha1) -> ListJobsResponseAlpha1 => jobs::list_alpha1;
+        list_jobs(ListJobsRequest) -> ListJobsResponse => jobs::list;
         get_metadata(GetMetadataRequest) -> GetMetadataResponse => metadata::get;
         set_metadata(SetMetadataRequest) -> () => metadata::set;
         shutdown(ShutdownRequest) -> () => metadata::shutdown;
     }
     refused {
-        subscribe_topic_events_alpha1(Streaming<SubscribeTopicEventsRequestAlpha1>) -> Refused<SubscribeTopicEventsResponseAlpha1> => refused::streaming;
-        invoke_binding(InvokeBindingRequest) -> InvokeBindingResponse => refused::binding;
-        get_secret(GetSecretRequest) -> GetSecretResponse => refused::secrets;
-        get_bulk_secret(GetBulkSecretRequest) -> GetBulkSecretResponse => refused::secrets;
+        subscribe_topic_events_alpha1(Streaming<SubscribeTopicEventsRequestAlpha1>) -> BoxStream<SubscribeTopicEventsResponseAlpha1> => refused::streaming;
         register_actor_timer(RegisterActorTimerRequest) -> () => refused::actors;
         unregister_actor_timer(UnregisterActorTimerRequest) -> () => refused::actors;
         register_actor_reminder(RegisterActorReminderRequest) -> () => refused::actors;
@@ -113,14 +131,8 @@ dapr_service! {
         get_actor_reminder(GetActorReminderRequest) -> GetActorReminderResponse => refused::actors;
         execute_actor_state_transaction(ExecuteActorStateTransactionRequest) -> () => refused::actors;
         invoke_actor(InvokeActorRequest) -> InvokeActorResponse => refused::actors;
-        get_configuration_alpha1(GetConfigurationRequest) -> GetConfigurationResponse => refused::configuration;
-        get_configuration(GetConfigurationRequest) -> GetConfigurationResponse => refused::configuration;
-        subscribe_configuration_alpha1(SubscribeConfigurationRequest) -> Refused<SubscribeConfigurationResponse> => refused::configuration;
-        subscribe_configuration(SubscribeConfigurationRequest) -> Refused<SubscribeConfigurationResponse> => refused::configuration;
-        try_lock_alpha1(TryLockRequest) -> TryLockResponse => refused::try_lock;
-        unlock_alpha1(UnlockRequest) -> UnlockResponse => refused::lock;
-        encrypt_alpha1(Streaming<EncryptRequest>) -> Refused<EncryptResponse> => refused::crypto;
-        decrypt_alpha1(Streaming<DecryptRequest>) -> Refused<DecryptResponse> => refused::crypto;
+        encrypt_alpha1(Streaming<EncryptRequest>) -> BoxStream<EncryptResponse> => refused::crypto;
+        decrypt_alpha1(Streaming<DecryptRequest>) -> BoxStream<DecryptResponse> => refused::crypto;
         subtle_get_key_alpha1(SubtleGetKeyRequest) -> SubtleGetKeyResponse => refused::subtle_crypto;
         subtle_encrypt_alpha1(SubtleEncryptRequest) -> SubtleEncryptResponse => refused::subtle_crypto;
         subtle_decrypt_alpha1(SubtleDecryptRequest) -> SubtleDecryptResponse => refused::subtle_crypto;
@@ -142,16 +154,6 @@ dapr_service! {
         pause_workflow_beta1(PauseWorkflowRequest) -> () => refused::actors;
         resume_workflow_beta1(ResumeWorkflowRequest) -> () => refused::actors;
         raise_event_workflow_beta1(RaiseEventWorkflowRequest) -> () => refused::actors;
-        schedule_job_alpha1(ScheduleJobRequest) -> ScheduleJobResponse => refused::schedule_job;
-        schedule_job(ScheduleJobRequest) -> ScheduleJobResponse => refused::schedule_job;
-        get_job_alpha1(GetJobRequest) -> GetJobResponse => refused::get_job;
-        get_job(GetJobRequest) -> GetJobResponse => refused::get_job;
-        delete_job_alpha1(DeleteJobRequest) -> DeleteJobResponse => refused::delete_job;
-        delete_job(DeleteJobRequest) -> DeleteJobResponse => refused::delete_job;
-        delete_jobs_by_prefix_alpha1(DeleteJobsByPrefixRequestAlpha1) -> DeleteJobsByPrefixResponseAlpha1 => refused::delete_job;
-        delete_jobs_by_prefix(DeleteJobsByPrefixRequest) -> DeleteJobsByPrefixResponse => refused::delete_job;
-        list_jobs_alpha1(ListJobsRequestAlpha1) -> ListJobsResponseAlpha1 => refused::list_jobs;
-        list_jobs(ListJobsRequest) -> ListJobsResponse => refused::list_jobs;
         converse_alpha1(ConversationRequest) -> ConversationResponse => refused::conversation;
         converse_alpha2(ConversationRequestAlpha2) -> ConversationResponseAlpha2 => refused::conversation2;
         create_index_alpha1(CreateIndexRequestAlpha1) -> () => refused::unknown;
@@ -179,14 +181,4 @@ dapr_service! {
         EncryptAlpha1Stream: EncryptResponse;
         DecryptAlpha1Stream: DecryptResponse;
     }
-}
-
-/// Without a store there is no subscription to end, which is no error.
-async fn unsubscribe(
-    _: &Arc<App>,
-    request: Request<UnsubscribeConfigurationRequest>,
-) -> Result<Response<UnsubscribeConfigurationResponse>, Status> {
-    let id = request.into_inner().id;
-    let message = format!("failed to unsubscribe to configuration request {id}: subscription does not exist");
-    Ok(Response::new(UnsubscribeConfigurationResponse { ok: false, message }))
 }

@@ -1,6 +1,8 @@
 //! daprd's errors: plain ones, and rich ones with details (`dapr/kit:errors/errors.go`).
 
 use std::collections::HashMap;
+use std::fmt;
+use std::sync::Arc;
 
 use tonic::{Code, Status};
 use tonic_types::{BadRequest, ErrorDetail, ErrorInfo, ResourceInfo, StatusExt as _};
@@ -48,6 +50,28 @@ impl Rich {
         self.details.push(ErrorInfo::new(reason, DOMAIN, self.metadata).into());
         Status::with_error_details_vec(self.code, self.message, self.details)
     }
+}
+
+/// How an error without details looks over HTTP; the source of its [`Status`].
+#[derive(Debug)]
+pub(in crate::sidecar) struct HttpFace {
+    pub(in crate::sidecar) status: u16,
+    pub(in crate::sidecar) error_code: &'static str,
+}
+
+impl fmt::Display for HttpFace {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.status, self.error_code)
+    }
+}
+
+impl std::error::Error for HttpFace {}
+
+/// An error without details.
+pub(super) fn plain(code: Code, http: u16, error_code: &'static str, message: impl Into<String>) -> Status {
+    let mut status = Status::new(code, message);
+    status.set_source(Arc::new(HttpFace { status: http, error_code }));
+    status
 }
 
 /// The status of an app's HTTP answer, or of a refusal that daprd expresses as one; `None` for a success.

@@ -13,6 +13,7 @@ use serde_json::value::{RawValue, to_raw_value};
 use uuid::Uuid;
 
 use super::super::clock::{Clock, rfc3339};
+use super::super::duration;
 use super::super::method::quote;
 
 const DEFAULT_TYPE: &str = "com.dapr.event.sent";
@@ -198,31 +199,7 @@ fn time_to_live(metadata: &HashMap<String, String>) -> Option<Duration> {
     if let Ok(seconds) = text.parse::<i64>() {
         return u64::try_from(seconds).ok().filter(|seconds| *seconds > 0).map(Duration::from_secs);
     }
-    go_duration(text)
-}
-
-/// `1h30m`, `1.5s`, `250ms`; a negative one counts as zero.
-fn go_duration(text: &str) -> Option<Duration> {
-    let unsigned = text.trim_start_matches(['-', '+']);
-    let (mut rest, mut seconds) = (unsigned, 0.0);
-    while !rest.is_empty() {
-        let unit_at = rest.find(|char: char| !char.is_ascii_digit() && char != '.')?;
-        let (number, after) = rest.split_at(unit_at);
-        let unit_end = after.find(|char: char| char.is_ascii_digit() || char == '.').unwrap_or(after.len());
-        let factor = match &after[..unit_end] {
-            "h" => 3600.0,
-            "m" => 60.0,
-            "s" => 1.0,
-            "ms" => 1e-3,
-            "us" | "µs" | "μs" => 1e-6,
-            "ns" => 1e-9,
-            _ => return None,
-        };
-        seconds += number.parse::<f64>().ok()? * factor;
-        rest = &after[unit_end..];
-    }
-    let seconds = if text.starts_with('-') { 0.0 } else { seconds };
-    (!unsigned.is_empty()).then(|| Duration::try_from_secs_f64(seconds).ok()).flatten()
+    duration::of_go(text)
 }
 
 /// Ignores the case of the key, as daprd does; the key as written first.

@@ -1,0 +1,201 @@
+//! Which components a hub has.
+
+use std::collections::{BTreeMap, HashMap};
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+
+use tokio_util::sync::CancellationToken;
+
+use super::bindings::{Binding, CronInput, HttpOutput, LocalStorage};
+use super::clock::Clock;
+use super::components::SecretStore;
+use super::error::ComponentError;
+use super::hub::{Hub, HubState};
+use super::jobs::Jobs;
+use super::pubsub::{PubSub, RetryPolicy};
+use super::schedule::Schedule;
+use super::secret::Secret;
+use super::state_store::StateStore;
+use super::stats::Ledger;
+
+/// Settings of a [`Hub`]. See [`Hub::builder`].
+///
+/// ```
+/// use tower_dapr::sidecar::Hub;
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let hub = Hub::builder()
+///     .state_store("statestore")
+///     .pubsub("bus")
+///     .secrets("vault", [("db-password", "hidden")])
+///     .configuration_store("settings")
+///     .lock_store("locks")
+///     .cron("every-minute", "0 * * * * *")?
+///     .build();
+/// assert!(hub.set_configuration("settings", "colour", "blue"));
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone, Debug, Default)]
+#[must_use]
+pub struct HubBuilder {
+    state_stores: Vec<String>,
+    pubsubs: Vec<String>,
+    inbound_retries: HashMap<String, RetryPolicy>,
+    secret_stores: BTreeMap<String, SecretStore>,
+    configuration_stores: Vec<String>,
+    lock_stores: Vec<String>,
+    bindings: BTreeMap<String, Binding>,
+    api_token: Option<Secret>,
+}
+
+// ===== impl HubBuilder =====
+
+impl HubBuilder {
+    /// Adds a state store of type `state.in-memory`. The keys of each app are its own, as in daprd.
+    pub fn state_store(mut self, name: impl Into<String>) -> Self {
+        self.state_stores.push(name.into());
+        self
+    }
+
+    /// Adds a pubsub component of type `pubsub.in-memory`, which reaches all apps of the hub.
+    ///
+    /// Delivery is serial per subscription; up to 1,024 messages wait for each, then publishing waits.
+    pub fn pubsub(mut self, name: impl Into<String>) -> Self {
+        self.pubsubs.push(name.into());
+        self
+    }
+
+    /// Sends refused events of this pubsub component again. Defaults to no policy: a refused event is gone, as with a
+    /// real daprd that has no Resiliency resource.
+    pub fn inbound_retry(mut self, pubsub: impl Into<String>, policy: RetryPolicy) -> Self {
+        self.inbound_retries.insert(pubsub.into(), policy);
+        self
+    }
+
+    /// Adds a secret store with these secrets, each of one value.
+    pub fn secrets<K, V>(mut self, name: impl Into<String>, secrets: impl IntoIterator<Item = (K, V)>) -> Self
+    where
+        K: Into<String>,
+        V: Into<String>,
+    {
+        let secrets = secrets.into_iter().map(|(key, value)| (key.into(), value.into()));
+        self.secret_stores.insert(name.into(), SecretStore::of_pairs(secrets));
+        self
+    }
+
+    /// Adds a secret store of type `secretstores.local.env`: the variables of this process, without `DAPR_*` and
+    /// `APP_API_TOKEN`. A variable that is not set is an empty secret, as in daprd.
+    pub fn environment_secrets(mut self, name: impl Into<String>) -> Self {
+        self.secret_stores.insert(name.into(), SecretStore::Environment);
+        self
+    }
+
+    /// Adds a secret store of type `secretstores.local.file`, read now. The names of nested secrets are joined with `:`.
+    ///
+    /// # Errors
+    /// When the file cannot be read, is no JSON object, or has an array in it.
+    pub fn secrets_file(mut self, name: impl Into<String>, path: impl AsRef<Path>) -> Result<Self, ComponentError> {
+        let name = name.into();
+        let text = std::fs::read(path).map_err(|error| ComponentError::new(&name, error))?;
+        let store = SecretStore::of_json(&text).map_err(|reason| ComponentError::new(&name, reason))?;
+        self.secret_stores.insert(name, store);
+        Ok(self)
+    }
+
+    /// Adds a configuration store. Its items are set with [`Hub::set_configuration`].
+    pub fn configuration_store(mut self, name: impl Into<String>) -> Self {
+        self.configuration_stores.push(name.into());
+        self
+    }
+
+    /// Adds a lock store. The locks of each app are its own, as in daprd.
+    pub fn lock_store(mut self, name: impl Into<String>) -> Self {
+        self.lock_stores.push(name.into());
+        self
+    }
+
+    /// Adds an output binding of type `bindings.localstorage`: files below `root`, which is made now. No name of a file
+    /// leads out of it, by `..` or by a link.
+    ///
+    /// # Errors
+    /// When the directory can neither be made nor resolved.
+    pub fn local_storage(mut self, name: impl Into<String>, root: impl AsRef<Path>) -> Result<Self, ComponentError> {
+        let name = name.into();
+        let files = LocalStorage::open(root.as_ref()).map_err(|error| ComponentError::new(&name, error))?;
+        self.bindings.insert(name, Binding::LocalStorage(Arc::new(files)));
+        Ok(self)
+    }
+
+    /// Adds an output binding of type `bindings.http`. Requests go to this `http://` URL and to paths below it;
+    /// redirects are not followed.
+    ///
+    /// # Errors
+    /// When it is no `http://` URL with a host. There is no TLS here.
+    pub fn http_binding(self, name: impl Into<String>, url: impl Into<String>) -> Result<Self, ComponentError> {
+        self.http_output(name.into(), url.into(), true)
+    }
+
+    pub(super) fn http_output(mut self, name: String, url: String, fails: bool) -> Result<Self, ComponentError> {
+        let output = HttpOutput::new(url, fails).map_err(|reason| ComponentError::new(&name, reason))?;
+        self.bindings.insert(name, Binding::Http(Arc::new(output)));
+        Ok(self)
+    }
+
+    /// Adds an input binding of type `bindings.cron`, in UTC: `@every 10s`, `@daily`, or five or six fields, of which
+    /// the first of six is the seconds. It calls `POST /<name>` of each app that answers `OPTIONS /<name>`.
+    ///
+    /// # Errors
+    /// When the schedule cannot be read.
+    pub fn cron(self, name: impl Into<String>, schedule: &str) -> Result<Self, ComponentError> {
+        self.cron_input(name.into(), schedule, None, false)
+    }
+
+    pub(super) fn cron_input(
+        mut self,
+        name: String,
+        schedule: &str,
+        route: Option<String>,
+        is_wanted: bool,
+    ) -> Result<Self, ComponentError> {
+        let invalid = || ComponentError::new(&name, format!("invalid schedule {schedule:?}"));
+        let schedule = Schedule::parse(schedule).ok_or_else(invalid)?;
+        self.bindings.insert(name, Binding::Cron(CronInput { schedule, route, is_wanted }));
+        Ok(self)
+    }
+
+    /// Callers of the sidecars must send this token as `dapr-api-token`, as with `DAPR_API_TOKEN`. Defaults to none;
+    /// an empty token is none.
+    pub fn api_token(mut self, token: impl Into<String>) -> Self {
+        self.api_token = Secret::new(token.into());
+        self
+    }
+
+    /// The hub. Nothing runs until a sidecar is started.
+    pub fn build(self) -> Hub {
+        for pubsub in self.inbound_retries.keys().filter(|name| !self.pubsubs.contains(name)) {
+            tracing::warn!(?pubsub, "inbound retry policy for a pubsub component that is not there");
+        }
+        let (clock, ledger) = (Clock::start(), Ledger::default());
+        let stores = self.state_stores.into_iter().map(|name| (name, Arc::new(StateStore::new(clock))));
+        let pubsubs = self.pubsubs.into_iter().map(|name| {
+            let retry = self.inbound_retries.get(&name).copied();
+            (name.clone(), Arc::new(PubSub::new(name, retry, ledger.clone())))
+        });
+        let state = HubState {
+            clock,
+            state_stores: stores.collect(),
+            pubsubs: pubsubs.collect(),
+            secret_stores: self.secret_stores,
+            configuration_stores: self.configuration_stores.into_iter().map(|name| (name, Arc::default())).collect(),
+            lock_stores: self.lock_stores.into_iter().map(|name| (name, Arc::default())).collect(),
+            bindings: self.bindings,
+            jobs: Jobs::default(),
+            api_token: self.api_token,
+            shutdown: CancellationToken::new(),
+            ledger,
+            apps: Mutex::default(),
+        };
+        Hub { state: Arc::new(state) }
+    }
+}
