@@ -615,7 +615,7 @@ async fn the_app_is_asked_as_recorded_and_bad_answers_are_no_subscriptions() {
     let huge =
         format!(r#"[{{"pubsubname":"pubsub","topic":"t","route":"/t","metadata":{{"a":"{}"}}}}]"#, "x".repeat(1 << 20));
     let missing = r#"[{"pubsubname":"nope","topic":"t","route":"/t"}]"#;
-    let rule = r#"[{"pubsubname":"pubsub","topic":"t","routes":{"rules":[{"match":"true","path":"/t"}]}}]"#;
+    let rule = r#"[{"pubsubname":"pubsub","topic":"t","routes":{"rules":[{"match":"true &&","path":"/t"}]}}]"#;
     for subscriptions in ["{", huge.as_str(), missing, rule] {
         let hub = components().build();
         let mut app = App::start(subscriptions.to_owned()).await;
@@ -955,8 +955,8 @@ async fn unknown_methods_and_services_reach_the_proxy() {
         assert_eq!(wire.trailers["grpc-status"], "2");
         let message = wire.trailers["grpc-message"].to_str().unwrap().replace("%20", " ");
         assert_eq!(message, NOT_PROXIED);
-        let wire = Wire::call(&test, "/shop.v1.Orders/List", &ShutdownRequest {}, &[("dapr-app-id", "app-b")]).await;
-        assert_eq!(wire.trailers["grpc-status"], "12");
+        let wire = Wire::call(&test, "/shop.v1.Orders/List", &ShutdownRequest {}, &[("dapr-app-id", "app-a")]).await;
+        assert_eq!(wire.trailers["grpc-status"], "14", "an app that speaks HTTP");
     }
 }
 

@@ -9,13 +9,14 @@ use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header::CONTENT_TYPE};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
+use tonic::Code;
 
 use super::app_channel::{AppChannel, ChannelError};
 use super::bindings;
 use super::headers;
 use super::hub::HubState;
 use super::lock::lock;
-use super::pubsub::{self, Subscription};
+use super::pubsub::{self, Sink, Subscription, Worker};
 use super::tasks::Tasks;
 
 /// How often daprd looks for the app's port.
@@ -58,6 +59,10 @@ impl App {
         }
     }
 
+    pub(super) fn is_grpc(&self) -> bool {
+        self.channel.as_ref().is_some_and(|channel| channel.is_grpc())
+    }
+
     pub(super) fn is_ready(&self) -> bool {
         *self.ready.borrow()
     }
@@ -73,7 +78,12 @@ impl App {
         while !channel.is_up().await {
             tokio::time::sleep(PROBE).await;
         }
-        if !channel.is_grpc() {
+        if channel.is_grpc() {
+            for subscription in self.list_subscriptions(&channel).await {
+                self.subscribe(subscription, &channel);
+            }
+            bindings::run_inputs(&self, &channel).await;
+        } else {
             self.connect_http(&channel).await;
         }
         self.ready.send_replace(true);
@@ -98,7 +108,29 @@ impl App {
         let deliveries = pubsub.subscribe(&subscription.topic);
         lock(&self.subscriptions).push(subscription.clone());
         let (pubsub, channel) = (Arc::clone(pubsub), Arc::clone(channel));
-        self.tasks.spawn(pubsub::deliver(subscription, deliveries, pubsub, channel, self.hub.clock));
+        let sink = Sink::App(channel);
+        self.tasks.spawn(Worker { subscription, pubsub, sink, clock: self.hub.clock }.run(deliveries));
+    }
+
+    /// What a gRPC app subscribes to. One that has no such rpc subscribes to nothing.
+    async fn list_subscriptions(&self, channel: &AppChannel) -> Vec<Subscription> {
+        let mut pauses = SUBSCRIBE_PAUSES.into_iter();
+        let answer = loop {
+            let answer = channel.callback().list_topic_subscriptions(channel.call((), HeaderMap::new())).await;
+            match (answer, pauses.next()) {
+                (Err(status), Some(pause)) if status.code() != Code::Unimplemented => tokio::time::sleep(pause).await,
+                (answer, _) => break answer,
+            }
+        };
+        let subscriptions = match answer {
+            Ok(answer) => answer.into_inner().subscriptions.into_iter().map(Subscription::of_grpc).collect(),
+            Err(status) if status.code() == Code::Unimplemented => Ok(Vec::new()),
+            Err(status) => Err(format!("the app answered {:?}", status.code())),
+        };
+        subscriptions.unwrap_or_else(|reason| {
+            tracing::error!(app_id = self.id, reason, "ListTopicSubscriptions failed: the app has no subscriptions");
+            Vec::new()
+        })
     }
 
     async fn read_subscriptions(&self, channel: &AppChannel) -> Vec<Subscription> {

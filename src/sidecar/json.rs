@@ -1,7 +1,24 @@
-//! JSON in protobuf (`google.protobuf.Value`).
+//! JSON in protobuf (`google.protobuf.Value` and `Struct`), and back.
 
 use prost_types::value::Kind;
-use serde_json::{Number, Value};
+use prost_types::{ListValue, Struct};
+use serde_json::{Map, Number, Value};
+
+pub(super) fn to_proto(value: &Value) -> prost_types::Value {
+    let kind = match value {
+        Value::Null => Kind::NullValue(0),
+        Value::Bool(value) => Kind::BoolValue(*value),
+        Value::Number(value) => Kind::NumberValue(value.as_f64().unwrap_or_default()),
+        Value::String(value) => Kind::StringValue(value.clone()),
+        Value::Array(values) => Kind::ListValue(ListValue { values: values.iter().map(to_proto).collect() }),
+        Value::Object(members) => Kind::StructValue(to_struct(members)),
+    };
+    prost_types::Value { kind: Some(kind) }
+}
+
+pub(super) fn to_struct(members: &Map<String, Value>) -> Struct {
+    Struct { fields: members.iter().map(|(name, value)| (name.clone(), to_proto(value))).collect() }
+}
 
 pub(super) fn of_proto(value: &prost_types::Value) -> Value {
     match &value.kind {
@@ -33,8 +50,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn whole_numbers_have_no_fraction() {
-        let number = |value| of_proto(&prost_types::Value { kind: Some(Kind::NumberValue(value)) });
-        assert_eq!([number(1.0), number(-2.5), number(f64::NAN)], [json!(1), json!(-2.5), Value::Null]);
+    fn json_survives_the_way_through_protobuf() {
+        let value = json!({"a": [1, -2.5, null, true], "b": {"c": "text"}});
+        assert_eq!(of_proto(&to_proto(&value)), value);
     }
 }

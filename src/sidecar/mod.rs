@@ -63,12 +63,11 @@
 //! # What is the same, and what is not
 //!
 //! * State, publish, bulk publish, service invocation to HTTP apps, secrets, configuration, locks, bindings (files, HTTP,
-//!   cron), jobs, metadata: as daprd. Every other rpc answers as a daprd that has no such component; gRPC proxying and
-//!   streaming subscriptions say that they are missing.
+//!   cron), jobs, metadata: as daprd, with HTTP and gRPC apps. Every other rpc answers as a daprd that has no such component.
 //! * There are stores in memory where daprd has none: configuration, locks, and the jobs of its scheduler. Cron is in UTC.
 //! * A refused event (`RETRY`, 5xx, no connection) is gone, as with daprd, unless
 //!   [`inbound_retry`](HubBuilder::inbound_retry) sets a policy.
-//! * Subscriptions with `match` rules or `bulkSubscribe` are refused with an error in the log.
+//! * A bulk goes to the app when it is full or has waited; an entry of it without a route is dropped, and not also sent.
 //! * The HTTP API has the health routes only. It answers callers that name this machine in `Host`.
 //! * All apps of a hub share one bus; the topics of a real `pubsub.in-memory` end at its daprd. Publishing waits for a full
 //!   queue (1,024 messages a subscription), not for each handler.
@@ -94,6 +93,7 @@ mod headers;
 mod http_api;
 mod hub;
 mod hub_builder;
+mod invocation;
 mod jobs;
 mod json;
 mod listen;

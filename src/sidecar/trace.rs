@@ -7,6 +7,7 @@ use http::{HeaderMap, HeaderValue};
 use crate::propagation::TraceParent;
 
 pub(super) const TRACEPARENT: &str = "traceparent";
+pub(super) const TRACESTATE: &str = "tracestate";
 pub(super) const GRPC_TRACE_BIN: &str = "grpc-trace-bin";
 
 /// What daprd writes where it has no context.

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use chrono::{DateTime, Utc};
+use dapr::dapr::proto::runtime::v1::BindingEventRequest;
 use http::{HeaderMap, HeaderValue, Method, header::CONTENT_TYPE};
 
 use super::{Binding, CronInput};
@@ -11,13 +13,27 @@ use crate::sidecar::{headers, method};
 
 /// Asks the app which input bindings it wants, and starts those.
 pub(in crate::sidecar) async fn run(app: &Arc<App>, channel: &Arc<AppChannel>) {
+    if !app.hub.bindings.values().any(|binding| matches!(binding, Binding::Cron(_))) {
+        return;
+    }
+    let listed = if channel.is_grpc() { list(channel).await } else { Vec::new() };
     for (name, binding) in &app.hub.bindings {
         let Binding::Cron(cron) = binding else { continue };
         let route = cron.route.as_deref().unwrap_or(name).to_owned();
-        if cron.is_wanted || is_wanted(channel, &route).await {
+        let is_wanted = match channel.is_grpc() {
+            true => listed.contains(name),
+            false => cron.is_wanted || is_wanted(channel, &route).await,
+        };
+        if is_wanted {
             app.tasks.spawn(tick(Arc::clone(app), Arc::clone(channel), name.clone(), route, cron.clone()));
         }
     }
+}
+
+/// Any error is an empty list.
+async fn list(channel: &AppChannel) -> Vec<String> {
+    let answer = channel.callback().list_input_bindings(channel.call((), HeaderMap::new())).await;
+    answer.map(|answer| answer.into_inner().bindings).unwrap_or_default()
 }
 
 /// Any success, or a 405: the route is there.
@@ -36,6 +52,10 @@ async fn tick(app: Arc<App>, channel: Arc<AppChannel>, name: String, route: Stri
     while let Some(next) = cron.schedule.next(last) {
         clock.sleep_until(next).await;
         last = next;
+        if channel.is_grpc() {
+            send_grpc(&channel, &name, next).await;
+            continue;
+        }
         let mut headers = HeaderMap::new();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         headers.insert("timezone", HeaderValue::from_static("UTC"));
@@ -47,5 +67,13 @@ async fn tick(app: Arc<App>, channel: Arc<AppChannel>, name: String, route: Stri
             }
             Err(error) => tracing::warn!(name, %error, "a binding event did not reach the app"),
         }
+    }
+}
+
+async fn send_grpc(channel: &AppChannel, name: &str, at: DateTime<Utc>) {
+    let metadata = [("timeZone".to_owned(), "UTC".to_owned()), ("readTimeUTC".to_owned(), at.to_string())];
+    let event = BindingEventRequest { name: name.to_owned(), metadata: metadata.into(), ..Default::default() };
+    if let Err(status) = channel.callback().on_binding_event(channel.call(event, HeaderMap::new())).await {
+        tracing::warn!(name, code = ?status.code(), "the app refused a binding event");
     }
 }

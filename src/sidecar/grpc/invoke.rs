@@ -8,16 +8,15 @@ use dapr::dapr::proto::runtime::v1::InvokeServiceRequest;
 use http::header::CONTENT_TYPE;
 use http::{HeaderMap, HeaderValue, Method};
 use tonic::metadata::MetadataMap;
-use tonic::{Extensions, Request, Response, Status};
+use tonic::{Code, Extensions, Request, Response, Status};
 
+use super::MAX_MESSAGE;
+use super::status::{self, plain};
 use super::wire::Caller;
-use super::{MAX_MESSAGE, status};
 use crate::sidecar::app::App;
 use crate::sidecar::app_channel::AppChannel;
 use crate::sidecar::trace::TRACEPARENT;
-use crate::sidecar::{headers, method, trace};
-
-const NAMESPACE: &str = "default";
+use crate::sidecar::{headers, invocation, method, trace};
 
 pub(super) async fn invoke(
     app: &Arc<App>,
@@ -26,10 +25,16 @@ pub(super) async fn invoke(
     let (metadata, extensions, InvokeServiceRequest { id, message }) = request.into_parts();
     let caller = extensions.get::<Caller>().cloned().unwrap_or_default();
     let invocation = Invocation { caller, metadata: metadata.into_headers(), message: message.unwrap_or_default() };
-    match invocation.run(app, &id).await {
-        Ok(answer) => answer.into_response(),
-        Err(reason) => Err(Status::internal(format!("failed to invoke, id: {id}, err: {reason}"))),
+    let failed = |reason: String| {
+        plain(Code::Internal, 500, "ERR_DIRECT_INVOKE", format!("failed to invoke, id: {id}, err: {reason}"))
+    };
+    let callee = invocation::find(app, &id).map_err(failed)?;
+    let unreachable = || failed("cannot invoke local endpoint: app channel not initialized".to_owned());
+    let channel = callee.channel.clone().ok_or_else(unreachable)?;
+    if channel.is_grpc() {
+        return invocation.run_grpc(app, &callee, &channel).await;
     }
+    invocation.run(app, &callee, &channel).await.map_err(failed)?.into_response()
 }
 
 struct Invocation {
@@ -51,13 +56,10 @@ struct Answer {
 impl Invocation {
     /// # Errors
     /// What daprd writes behind `err:`. None of these failures has a code of its own on the wire.
-    async fn run(self, app: &Arc<App>, id: &str) -> Result<Answer, String> {
+    async fn run(self, app: &App, callee: &App, channel: &AppChannel) -> Result<Answer, String> {
         let path = method::normalize(&self.message.method)
             .map_err(|reason| format!("rpc error: code = InvalidArgument desc = invalid method: {reason}"))?;
-        let callee = find(app, id)?;
         let is_self = callee.id == app.id;
-        let unreachable = "cannot invoke local endpoint: app channel not initialized";
-        let channel = callee.channel.clone().ok_or(unreachable)?;
 
         let remote = |reason: String| match is_self {
             true => reason,
@@ -68,7 +70,7 @@ impl Invocation {
             .map_err(|reason| remote(format!("rpc error: code = InvalidArgument desc = {reason}")))?;
         let query = extension.map_or("", |extension| &extension.querystring);
         let target = method::target(&path, query).ok_or_else(|| remote("the method is not a path".to_owned()))?;
-        let headers = self.headers((!is_self).then_some((app.id.as_str(), callee.id.as_str())));
+        let headers = self.headers(app, callee);
         let body = self.message.data.map(|data| data.value).unwrap_or_default();
 
         let response = channel.send(verb, target, headers, body.into()).await;
@@ -87,23 +89,31 @@ impl Invocation {
         })
     }
 
-    /// A call to another app tells who calls; a call to oneself does not (1.18).
-    fn headers(&self, remote: Option<(&str, &str)>) -> HeaderMap {
-        let mut headers = headers::of_invocation(&self.metadata, self.caller.authority.as_deref());
-        if !self.message.content_type.is_empty() {
+    fn headers(&self, app: &App, callee: &App) -> HeaderMap {
+        let authority = self.caller.authority.as_deref().filter(|_| !callee.is_grpc());
+        let mut headers = headers::of_invocation(&self.metadata, authority);
+        if !self.message.content_type.is_empty() && !callee.is_grpc() {
             headers.insert(CONTENT_TYPE, headers::value(&self.message.content_type));
         }
-        if let Some((caller, callee)) = remote {
-            headers.insert("dapr-caller-app-id", headers::value(caller));
-            headers.insert("dapr-callee-app-id", headers::value(callee));
-            headers.insert("dapr-caller-namespace", HeaderValue::from_static(NAMESPACE));
-            headers.append("x-forwarded-for", HeaderValue::from_static("127.0.0.1"));
-            headers.append("x-forwarded-host", HeaderValue::from_static("localhost"));
-            let forwarded = "for=127.0.0.1;by=127.0.0.1;host=localhost";
-            headers.append("forwarded", HeaderValue::from_static(forwarded));
-        }
+        invocation::introduce(&mut headers, &app.id, &callee.id);
         headers.insert(TRACEPARENT, trace::header(self.caller.trace));
         headers
+    }
+
+    /// What a gRPC app says, also its errors, is handed over as it is.
+    async fn run_grpc(self, app: &App, callee: &App, channel: &AppChannel) -> Result<Response<InvokeResponse>, Status> {
+        let mut headers = self.headers(app, callee);
+        let trace = trace::header(self.caller.trace);
+        headers.insert(trace::GRPC_TRACE_BIN, trace::binary_header(self.caller.trace));
+        let mut done = channel.callback().on_invoke(channel.call(self.message, headers)).await;
+        let metadata = match &mut done {
+            Ok(response) => response.metadata_mut(),
+            Err(status) => status.metadata_mut(),
+        };
+        metadata.as_mut().remove(http::header::CONTENT_TYPE);
+        metadata.as_mut().remove(http::header::DATE);
+        metadata.as_mut().insert(TRACEPARENT, trace);
+        done
     }
 }
 
@@ -122,20 +132,6 @@ impl Answer {
         response.data.get_or_insert_default().value = self.body;
         Ok(Response::from_parts(metadata, response, Extensions::new()))
     }
-}
-
-/// App ids are names of this hub, with or without the namespace. Nothing else is ever dialled.
-fn find(app: &App, id: &str) -> Result<Arc<App>, String> {
-    let mut parts = id.split('.');
-    let (name, namespace, more) = (parts.next().unwrap_or_default(), parts.next(), parts.next());
-    if id.is_empty() {
-        return Err("app id is empty".to_owned());
-    }
-    if more.is_some() {
-        return Err(format!("invalid app id {id}"));
-    }
-    let found = app.hub.find(name).filter(|_| namespace.is_none_or(|namespace| namespace == NAMESPACE));
-    found.ok_or_else(|| "no host found with the given ID".to_owned())
 }
 
 fn verb(verb: Option<Verb>) -> Result<Method, &'static str> {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use dapr::dapr::proto::runtime::v1::{
     AppConnectionProperties, GetMetadataRequest, GetMetadataResponse, PubsubSubscription, PubsubSubscriptionRule,
-    PubsubSubscriptionRules, PubsubSubscriptionType, RegisteredComponents, SetMetadataRequest, ShutdownRequest,
+    PubsubSubscriptionRules, RegisteredComponents, SetMetadataRequest, ShutdownRequest,
 };
 use tonic::{Request, Response, Status};
 
@@ -77,13 +77,15 @@ fn component(name: &str, kind: &str, capabilities: &[&str]) -> RegisteredCompone
 }
 
 fn subscription(subscription: &Subscription) -> PubsubSubscription {
-    let rule = PubsubSubscriptionRule { path: subscription.route.clone(), ..PubsubSubscriptionRule::default() };
+    let rules = subscription.rules.iter();
+    let rules =
+        rules.map(|rule| PubsubSubscriptionRule { r#match: rule.condition.clone(), path: rule.path.clone() }).collect();
     PubsubSubscription {
         pubsub_name: subscription.pubsub.clone(),
         topic: subscription.topic.clone(),
         metadata: subscription.metadata.clone().into_iter().collect(),
-        rules: Some(PubsubSubscriptionRules { rules: vec![rule] }),
+        rules: Some(PubsubSubscriptionRules { rules }),
         dead_letter_topic: subscription.dead_letter_topic.clone().unwrap_or_default(),
-        r#type: PubsubSubscriptionType::Programmatic.into(),
+        r#type: subscription.kind.into(),
     }
 }

@@ -6,12 +6,14 @@ mod invoke;
 mod jobs;
 mod locks;
 mod metadata;
+mod proxy;
 mod publish;
 mod refused;
 mod secrets;
 mod service;
 mod state;
 mod status;
+mod streaming;
 mod wire;
 
 use std::sync::Arc;

@@ -36,8 +36,3 @@ fn no_conversation(name: &str) -> Status {
 pub(super) fn unknown<R>(_: &App, _: &R) -> Status {
     status::not_proxied()
 }
-
-/// In daprd, but not in this sidecar.
-pub(super) fn streaming<R>(_: &App, _: &R) -> Status {
-    Status::unimplemented("the embedded sidecar has no streaming subscriptions")
-}

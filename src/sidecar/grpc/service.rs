@@ -40,7 +40,7 @@ use dapr::dapr::proto::runtime::v1::{
 use tokio_stream::Stream;
 use tonic::{Request, Response, Status, Streaming};
 
-use super::{bindings, configuration, invoke, jobs, locks, metadata, publish, refused, secrets, state};
+use super::{bindings, configuration, invoke, jobs, locks, metadata, publish, refused, secrets, state, streaming};
 use crate::sidecar::app::App;
 
 /// The gRPC API of one sidecar.
@@ -92,6 +92,7 @@ dapr_service! {
         delete_bulk_state(DeleteBulkStateRequest) -> () => state::delete_bulk;
         execute_state_transaction(ExecuteStateTransactionRequest) -> () => state::transaction;
         publish_event(PublishEventRequest) -> () => publish::publish;
+        subscribe_topic_events_alpha1(Streaming<SubscribeTopicEventsRequestAlpha1>) -> BoxStream<SubscribeTopicEventsResponseAlpha1> => streaming::subscribe;
         bulk_publish_event_alpha1(BulkPublishRequest) -> BulkPublishResponse => publish::publish_bulk;
         bulk_publish_event(BulkPublishRequest) -> BulkPublishResponse => publish::publish_bulk;
         unsubscribe_configuration_alpha1(UnsubscribeConfigurationRequest) -> UnsubscribeConfigurationResponse => configuration::unsubscribe;
@@ -120,7 +121,6 @@ dapr_service! {
         shutdown(ShutdownRequest) -> () => metadata::shutdown;
     }
     refused {
-        subscribe_topic_events_alpha1(Streaming<SubscribeTopicEventsRequestAlpha1>) -> BoxStream<SubscribeTopicEventsResponseAlpha1> => refused::streaming;
         register_actor_timer(RegisterActorTimerRequest) -> () => refused::actors;
         unregister_actor_timer(UnregisterActorTimerRequest) -> () => refused::actors;
         register_actor_reminder(RegisterActorReminderRequest) -> () => refused::actors;

@@ -14,7 +14,7 @@ use tonic::Status;
 use tonic::body::Body;
 use tower_service::Service;
 
-use super::status;
+use super::{proxy, status};
 use crate::propagation::TraceParent;
 use crate::sidecar::app::App;
 use crate::sidecar::baggage::{self, BAGGAGE};
@@ -66,7 +66,8 @@ impl<S, B> Service<Request<B>> for Wire<S>
 where
     S: Service<Request<B>, Response = Response<Body>, Error = Infallible> + Clone + Send + 'static,
     S::Future: Send,
-    B: Send + 'static,
+    B: http_body::Body<Data = Bytes> + Send + 'static,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
     type Response = Response<Body>;
     type Error = Infallible;
@@ -90,17 +91,25 @@ where
         request.extensions_mut().insert(Caller { trace, authority });
 
         let path = request.uri().path();
-        let shape = Shape { trace: (path != INVOKE).then_some(trace), baggage };
-        if !path.starts_with(DAPR) {
-            return Box::pin(ready(Ok(shape.apply(proxied(request.headers()).into_http()))));
+        let is_ours = path.starts_with(DAPR);
+        // Of what the proxy hands over, the headers are the app's.
+        let is_proxied = !is_ours && proxy::names_an_app(request.headers());
+        let has_trace = path != INVOKE && !is_proxied;
+        let shape = Shape { trace: has_trace.then_some(trace), baggage };
+        if !is_ours {
+            let app = Arc::clone(&self.app);
+            let request = request.map(Body::new);
+            return Box::pin(async move {
+                let response = proxy::forward(&app, request, trace).await.unwrap_or_else(|status| status.into_http());
+                Ok(shape.apply(response))
+            });
         }
-        let refusal = proxied(request.headers());
         let not_ready = self.inner.clone();
         let mut ready = std::mem::replace(&mut self.inner, not_ready);
         Box::pin(async move {
             let response = ready.call(request).await?;
             let is_unknown = is_unknown_method(response.headers());
-            Ok(shape.apply(if is_unknown { refusal.into_http() } else { response }))
+            Ok(shape.apply(if is_unknown { status::not_proxied().into_http() } else { response }))
         })
     }
 }
@@ -202,13 +211,4 @@ fn tell_limit(headers: &mut HeaderMap) -> bool {
 /// The generated server answers a method that it does not know without a message; our handlers always have one.
 fn is_unknown_method(headers: &HeaderMap) -> bool {
     headers.get(STATUS).is_some_and(|status| status == "12") && !headers.contains_key(MESSAGE)
-}
-
-/// A call to something else than daprd's own API is for another app's gRPC server, if it names one.
-fn proxied(headers: &HeaderMap) -> Status {
-    if headers.contains_key("dapr-app-id") || headers.contains_key("dapr-callee-app-id") {
-        Status::unimplemented("the embedded sidecar does not proxy gRPC calls")
-    } else {
-        status::not_proxied()
-    }
 }

@@ -9,6 +9,7 @@ use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use prost::Message as _;
 use serde::Deserialize as _;
+use serde_json::Value;
 use serde_json::value::{RawValue, to_raw_value};
 use uuid::Uuid;
 
@@ -162,6 +163,17 @@ impl Envelope {
         serde_json::to_vec(&self.0).expect("raw JSON members make a JSON object").into()
     }
 
+    /// The event as JSON, its members as they were written.
+    pub(super) fn to_raw(&self) -> Box<RawValue> {
+        to_raw_value(&self.0).expect("raw JSON members make a JSON object")
+    }
+
+    /// The event for a look into it.
+    pub(super) fn to_value(&self) -> Value {
+        let member = |value: &RawValue| serde_json::from_str(value.get()).unwrap_or_default();
+        Value::Object(self.0.iter().map(|(name, value)| (name.clone(), member(value))).collect())
+    }
+
     fn set(&mut self, name: &str, value: &str) {
         let value = to_raw_value(value).expect("a string is JSON");
         self.0.insert(name.to_owned(), value);
@@ -249,7 +261,7 @@ pub(super) fn id_for_log(envelope: &Envelope) -> String {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::{Value, json};
+    use serde_json::json;
 
     use super::*;
 
