@@ -4,7 +4,7 @@ use opentelemetry::{
 };
 use tower::ServiceBuilder;
 
-use super::{ApiToken, ApiTokenLayer, Dapr, DaprService, Endpoint, endpoint::token_from_env};
+use super::{ApiToken, ApiTokenLayer, Dapr, DaprService, Endpoint, HttpEndpoint, endpoint::token_from_env};
 use crate::{Error, metrics::MetricsLayer, observe::ObserveLayer, trace::TraceLayer};
 
 /// Builds a [`Dapr`] over the ready stack. Made by [`Dapr::builder`].
@@ -12,6 +12,7 @@ use crate::{Error, metrics::MetricsLayer, observe::ObserveLayer, trace::TraceLay
 #[must_use]
 pub struct Builder {
     endpoint: Option<Endpoint>,
+    http_endpoint: Option<HttpEndpoint>,
     token: Option<ApiToken>,
     trace: TraceLayer,
     metrics: MetricsLayer,
@@ -19,12 +20,20 @@ pub struct Builder {
 
 impl Builder {
     pub(super) fn new() -> Self {
-        Self { endpoint: None, token: None, trace: TraceLayer::client(), metrics: MetricsLayer::client() }
+        let (trace, metrics) = (TraceLayer::client(), MetricsLayer::client());
+        Self { endpoint: None, http_endpoint: None, token: None, trace, metrics }
     }
 
     /// Where the sidecar is. Defaults to [`Endpoint::from_env`].
     pub fn endpoint(mut self, endpoint: Endpoint) -> Self {
         self.endpoint = Some(endpoint);
+        self
+    }
+
+    /// Where the sidecar's HTTP API is; only its health is asked there ([`Dapr::wait_until_ready`]). Defaults to
+    /// [`HttpEndpoint::from_env`] if the endpoint comes from the environment too, else to none.
+    pub fn http_endpoint(mut self, endpoint: HttpEndpoint) -> Self {
+        self.http_endpoint = Some(endpoint);
         self
     }
 
@@ -62,7 +71,13 @@ impl Builder {
     ///
     /// Outside of a tokio runtime.
     pub fn build(self) -> Result<Dapr, Error> {
-        let endpoint = self.endpoint.map_or_else(Endpoint::from_env, Ok)?;
+        let (endpoint, http) = match self.endpoint {
+            // Another sidecar than the environment's: its variables say nothing about this one.
+            Some(endpoint) => (endpoint, self.http_endpoint),
+            None => {
+                (Endpoint::from_env()?, self.http_endpoint.map_or_else(HttpEndpoint::from_env, |http| Ok(Some(http)))?)
+            }
+        };
         let token = self.token.map_or_else(token_from_env, |token| Ok(Some(token)))?;
         let channel = endpoint.connect_lazy()?;
 
@@ -71,9 +86,10 @@ impl Builder {
         let stack = ServiceBuilder::new()
             // Outermost: the whole call, as its caller sees it.
             .layer(ObserveLayer::new((trace, metrics)))
+            // Between these two: what may send a call again, and what bounds a single attempt.
             // Next to the channel: no other layer sees the token.
             .layer(ApiTokenLayer::new(token))
             .service(channel);
-        Ok(Dapr::from(DaprService::new(stack)))
+        Ok(Dapr::with_settings(DaprService::new(stack), endpoint.max_inbound(), http))
     }
 }

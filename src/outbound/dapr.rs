@@ -2,6 +2,7 @@ use std::{
     fmt,
     future::Future,
     pin::Pin,
+    sync::Arc,
     task::{Context, Poll},
 };
 
@@ -13,7 +14,10 @@ use tonic::{body::Body as TonicBody, codegen::StdError};
 use tower::{ServiceExt, util::BoxCloneSyncService};
 use tower_service::Service;
 
-use super::{Builder, Invoke, Publish, State};
+use super::{
+    Actor, Binding, Builder, Configuration, Crypto, GrpcChannel, HttpEndpoint, Invoke, Jobs, Lock, Publish, Secrets,
+    State, Workflows,
+};
 use crate::Error;
 
 /// A handle to Dapr: all its building blocks, over one stack of layers.
@@ -26,7 +30,15 @@ use crate::Error;
 /// Dropping the future of a call cancels it on the wire. Whether the sidecar has acted on it by then is not known.
 #[derive(Clone)]
 pub struct Dapr {
-    client: DaprClient<DaprService>,
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    service: DaprService,
+    /// How large an answer may be, in bytes. `None`: as large as tonic allows, 4 MiB.
+    max_inbound: Option<usize>,
+    /// Where to ask for health.
+    http: Option<HttpEndpoint>,
 }
 
 impl Dapr {
@@ -76,28 +88,95 @@ impl Dapr {
     /// The generated client over the same stack: for calls, and settings of calls, that have no method here.
     #[must_use]
     pub fn raw(&self) -> DaprClient<DaprService> {
-        self.client.clone()
+        let client = DaprClient::new(self.service());
+        match self.inner.max_inbound {
+            Some(bytes) => client.max_decoding_message_size(bytes),
+            None => client,
+        }
+    }
+
+    pub(super) fn with_settings(service: DaprService, max_inbound: Option<usize>, http: Option<HttpEndpoint>) -> Self {
+        Self { inner: Arc::new(Inner { service, max_inbound, http }) }
+    }
+
+    /// The stack itself.
+    pub(super) fn service(&self) -> DaprService {
+        self.inner.service.clone()
+    }
+
+    /// The HTTP API of the same sidecar, if it is known. Only health is asked there.
+    pub(super) fn http(&self) -> Option<&HttpEndpoint> {
+        self.inner.http.as_ref()
     }
 
     /// Service invocation: calls a method of another app.
     pub fn invoke(&self, app_id: impl Into<String>) -> Invoke {
-        Invoke::new(self.raw(), app_id.into())
+        Invoke::new(self.clone(), app_id.into())
+    }
+
+    /// Service invocation: a channel for the generated client of another app's own gRPC service, over the same stack.
+    ///
+    /// # Errors
+    ///
+    /// If the app id is empty or holds what a header cannot.
+    pub fn grpc_channel(&self, app_id: &str) -> Result<GrpcChannel, Error> {
+        GrpcChannel::new(self, app_id)
     }
 
     /// State: the key/value store of this name.
     pub fn state(&self, store: impl Into<String>) -> State {
-        State::new(self.raw(), store.into())
+        State::new(self.clone(), store.into())
     }
 
-    /// Publish/subscribe: sends an event to a topic of the pub/sub component of this name.
+    /// Publish/subscribe: sends events to a topic of the pub/sub component of this name.
     pub fn publish(&self, pubsub: impl Into<String>, topic: impl Into<String>) -> Publish {
-        Publish::new(self.raw(), pubsub.into(), topic.into())
+        Publish::new(self.clone(), pubsub.into(), topic.into())
+    }
+
+    /// Bindings: the output binding of this name.
+    pub fn binding(&self, name: impl Into<String>) -> Binding {
+        Binding::new(self.clone(), name.into())
+    }
+
+    /// Secrets: the secret store of this name.
+    pub fn secrets(&self, store: impl Into<String>) -> Secrets {
+        Secrets::new(self.clone(), store.into())
+    }
+
+    /// Configuration: the configuration store of this name.
+    pub fn configuration(&self, store: impl Into<String>) -> Configuration {
+        Configuration::new(self.clone(), store.into())
+    }
+
+    /// Actors: the one of this type and id.
+    pub fn actor(&self, actor_type: impl Into<String>, id: impl Into<String>) -> Actor {
+        Actor::new(self.clone(), actor_type.into(), id.into())
+    }
+
+    /// Distributed locks: the lock store of this name. Alpha in Dapr.
+    pub fn lock(&self, store: impl Into<String>) -> Lock {
+        Lock::new(self.clone(), store.into())
+    }
+
+    /// Jobs: what Dapr's scheduler calls this app for, later.
+    pub fn jobs(&self) -> Jobs {
+        Jobs::new(self.clone())
+    }
+
+    /// Cryptography: the component of this name, which knows the keys. Alpha in Dapr.
+    pub fn crypto(&self, component: impl Into<String>) -> Crypto {
+        Crypto::new(self.clone(), component.into())
+    }
+
+    /// Workflows: starts and steers those that some app runs.
+    pub fn workflows(&self) -> Workflows {
+        Workflows::new(self.clone())
     }
 }
 
 impl From<DaprService> for Dapr {
     fn from(service: DaprService) -> Self {
-        Self { client: DaprClient::new(service) }
+        Self::with_settings(service, None, None)
     }
 }
 

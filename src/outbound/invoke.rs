@@ -3,14 +3,16 @@ use std::fmt;
 use bytes::Bytes;
 use dapr::dapr::proto::{
     common::v1::{HttpExtension, InvokeRequest as InvokeMessage, InvokeResponse as InvokeAnswer, http_extension::Verb},
-    runtime::v1::{InvokeServiceRequest, dapr_client::DaprClient},
+    runtime::v1::InvokeServiceRequest,
 };
 use http::{HeaderName, HeaderValue, Method, StatusCode};
-use prost_types::Any;
 use serde::{Serialize, de::DeserializeOwned};
 use tonic::metadata::{Ascii, MetadataKey, MetadataMap, MetadataValue};
 
-use super::DaprService;
+use super::{
+    Dapr,
+    parts::{Component, Hidden, Payload, sent_when_awaited},
+};
 use crate::Error;
 
 const INVOKE: &str = "invoke";
@@ -21,7 +23,7 @@ const INVOKE: &str = "invoke";
 /// # async fn example(dapr: tower_dapr::outbound::Dapr) -> Result<(), tower_dapr::Error> {
 /// let stock: u32 = dapr.invoke("inventory").get("stock/tea").send().await?.json()?;
 ///
-/// let answer = dapr.invoke("inventory").post("check").query("strict", "true").json(&stock).send().await;
+/// let answer = dapr.invoke("inventory").post("check").query("strict", "true").json(&stock).await;
 /// match answer {
 ///     // The app said no: its own HTTP status.
 ///     Err(error) if error.http_status().is_some_and(|status| status == 409) => {}
@@ -30,99 +32,103 @@ const INVOKE: &str = "invoke";
 /// # Ok(())
 /// # }
 /// ```
-#[derive(Clone)]
+///
+/// This is Dapr's `InvokeService`: any app, HTTP or gRPC, answers it. For an app's own gRPC service use
+/// [`Dapr::grpc_channel`], for an HTTP client of one's own [`HttpInvokeLayer`](super::HttpInvokeLayer).
+#[derive(Debug, Clone)]
 pub struct Invoke {
-    client: DaprClient<DaprService>,
-    app_id: String,
+    app_id: Component,
 }
 
 impl Invoke {
-    pub(super) fn new(client: DaprClient<DaprService>, app_id: String) -> Self {
-        Self { client, app_id }
+    pub(super) fn new(dapr: Dapr, app_id: String) -> Self {
+        Self { app_id: Component::new(dapr, app_id) }
     }
 
     /// `GET`s a path of the app.
-    pub fn get(self, path: impl Into<String>) -> InvokeRequest {
+    pub fn get(&self, path: impl Into<String>) -> InvokeRequest {
         self.request(Method::GET, path)
     }
 
     /// `POST`s to a path of the app.
-    pub fn post(self, path: impl Into<String>) -> InvokeRequest {
+    pub fn post(&self, path: impl Into<String>) -> InvokeRequest {
         self.request(Method::POST, path)
     }
 
     /// `PUT`s to a path of the app.
-    pub fn put(self, path: impl Into<String>) -> InvokeRequest {
+    pub fn put(&self, path: impl Into<String>) -> InvokeRequest {
         self.request(Method::PUT, path)
     }
 
+    /// `PATCH`es a path of the app.
+    pub fn patch(&self, path: impl Into<String>) -> InvokeRequest {
+        self.request(Method::PATCH, path)
+    }
+
     /// `DELETE`s a path of the app.
-    pub fn delete(self, path: impl Into<String>) -> InvokeRequest {
+    pub fn delete(&self, path: impl Into<String>) -> InvokeRequest {
         self.request(Method::DELETE, path)
     }
 
-    /// Any method on a path of the app; with or without a leading slash, without a query.
-    pub fn request(self, method: Method, path: impl Into<String>) -> InvokeRequest {
+    /// Any method on a path of the app; with or without a leading slash, without a query. An app that speaks gRPC gets the
+    /// path as the method's name.
+    pub fn request(&self, method: Method, path: impl Into<String>) -> InvokeRequest {
         InvokeRequest {
-            invoke: self,
+            app_id: self.app_id.clone(),
             method,
-            path: path.into(),
-            query: String::new(),
-            body: Ok(Bytes::new()),
+            path: Hidden(path.into()),
+            query: Hidden::default(),
+            body: Payload::default(),
             content_type: String::new(),
-            headers: Vec::new(),
+            headers: Hidden::default(),
         }
     }
 }
 
-impl fmt::Debug for Invoke {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Invoke").field("app_id", &self.app_id).finish()
-    }
-}
-
-/// A request to another app that is not sent yet.
-#[must_use = "nothing is sent until `send` is awaited"]
+/// A request to another app that is not sent yet. Made by [`Invoke`]; sent by [`send`](Self::send), or when awaited.
+#[derive(Debug)]
+#[must_use = "nothing is sent until it is awaited"]
 pub struct InvokeRequest {
-    invoke: Invoke,
+    app_id: Component,
     method: Method,
-    path: String,
-    query: String,
-    body: Result<Bytes, serde_json::Error>,
+    path: Hidden<String>,
+    query: Hidden<String>,
+    body: Payload,
     content_type: String,
-    headers: Vec<(HeaderName, HeaderValue)>,
+    headers: Hidden<Vec<(HeaderName, HeaderValue)>>,
 }
 
 impl InvokeRequest {
     /// Adds a query parameter. Both parts are percent-encoded.
     pub fn query(mut self, key: &str, value: &str) -> Self {
         use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
-        if !self.query.is_empty() {
-            self.query.push('&');
+        let Hidden(query) = &mut self.query;
+        if !query.is_empty() {
+            query.push('&');
         }
-        self.query.extend(utf8_percent_encode(key, NON_ALPHANUMERIC));
-        self.query.push('=');
-        self.query.extend(utf8_percent_encode(value, NON_ALPHANUMERIC));
+        query.extend(utf8_percent_encode(key, NON_ALPHANUMERIC));
+        query.push('=');
+        query.extend(utf8_percent_encode(value, NON_ALPHANUMERIC));
         self
     }
 
     /// Adds a header, which the app will see. Dapr forwards all of them, `authorization` too, but for `grpc-*`, names that
     /// end in `-bin` and those of the connection.
     pub fn header(mut self, name: HeaderName, value: HeaderValue) -> Self {
-        self.headers.push((name, value));
+        self.headers.0.push((name, value));
         self
     }
 
     /// The body: this value as JSON.
     pub fn json<T: Serialize + ?Sized>(mut self, body: &T) -> Self {
-        self.body = serde_json::to_vec(body).map(Bytes::from);
+        self.body = Payload::json(body);
         "application/json".clone_into(&mut self.content_type);
         self
     }
 
-    /// The body: these bytes.
+    /// The body: these bytes, of any serializer's making.
     pub fn bytes(mut self, content_type: impl Into<String>, body: impl Into<Bytes>) -> Self {
-        self.body = Ok(body.into());
+        self.body = Payload::bytes(body);
         self.content_type = content_type.into();
         self
     }
@@ -134,44 +140,43 @@ impl InvokeRequest {
     /// * The app answered with another status than 2xx: [`Error::http_status`] is that status. daprd drops the body of
     ///   such an answer.
     /// * The app id is not known, or its sidecar cannot be reached: `INTERNAL`, by daprd.
-    /// * The body could not be written as JSON, a header or the method cannot be sent: [`Error::is_invalid`].
+    /// * The body could not be written as JSON, the app id is empty, a header or the method cannot be sent, or the path
+    ///   holds `?`, `#`, a control character or the segment `..`: [`Error::is_invalid`]. daprd resolves `..`, so that a path
+    ///   made of somebody's input could name any route of the app.
     pub async fn send(self) -> Result<InvokeResponse, Error> {
-        let Invoke { mut client, app_id } = self.invoke;
-        let data = self.body.map_err(|error| Error::encode(INVOKE, &app_id, error))?;
-        let verb = verb(&self.method)
-            .ok_or_else(|| Error::invalid(INVOKE, &app_id, format!("the method {} cannot be invoked", self.method)))?;
+        let Self { app_id, method, path: Hidden(path), query: Hidden(querystring), body, content_type, headers } = self;
+        let (mut client, id) = app_id.call(INVOKE)?;
+        if let Some(reason) = wrong_path(&path) {
+            return Err(app_id.invalid(INVOKE, reason));
+        }
+        let verb =
+            verb(&method).ok_or_else(|| app_id.invalid(INVOKE, format!("the method {method} cannot be invoked")))?;
         let message = InvokeMessage {
-            method: self.path.trim_start_matches('/').to_owned(),
-            data: Some(Any { type_url: String::new(), value: data.into() }),
-            content_type: self.content_type,
-            http_extension: Some(HttpExtension { verb: verb.into(), querystring: self.query }),
+            method: path.trim_start_matches('/').to_owned(),
+            data: Some(body.take_any(INVOKE, &id)?),
+            content_type,
+            http_extension: Some(HttpExtension { verb: verb.into(), querystring }),
         };
-        let mut request = tonic::Request::new(InvokeServiceRequest { id: app_id.clone(), message: Some(message) });
-        for (name, value) in &self.headers {
+        let mut request = tonic::Request::new(InvokeServiceRequest { id, message: Some(message) });
+        for (name, value) in &headers.0 {
             let (key, value) = metadata(name, value)
-                .ok_or_else(|| Error::invalid(INVOKE, &app_id, format!("the header {name} cannot be sent")))?;
+                .ok_or_else(|| app_id.invalid(INVOKE, format!("the header {name} cannot be sent")))?;
             request.metadata_mut().append(key, value);
         }
-        let response = client.invoke_service(request).await;
-        let (headers, answer, _) = response.map_err(|status| Error::status(INVOKE, &app_id, status))?.into_parts();
+        let response = client.invoke_service(request).await.map_err(app_id.failed(INVOKE))?;
+        let (headers, answer, _) = response.into_parts();
         Ok(InvokeResponse { app_id, headers, answer })
     }
 }
 
-impl fmt::Debug for InvokeRequest {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("InvokeRequest")
-            .field("app_id", &self.invoke.app_id)
-            .field("method", &self.method)
-            .field("path", &self.path)
-            .finish_non_exhaustive()
-    }
+sent_when_awaited! {
+    InvokeRequest => InvokeResponse;
 }
 
 /// The answer of another app.
 #[derive(Clone)]
 pub struct InvokeResponse {
-    app_id: String,
+    app_id: Component,
     headers: MetadataMap,
     answer: InvokeAnswer,
 }
@@ -184,7 +189,8 @@ impl InvokeResponse {
         status.and_then(|status| StatusCode::from_bytes(status.as_bytes()).ok()).unwrap_or(StatusCode::OK)
     }
 
-    /// The headers of the answer, the app's and daprd's.
+    /// The headers of the answer: the app's as they are, daprd's, and those that Dapr renames (`dapr-content-type`,
+    /// `dapr-date`).
     #[must_use]
     pub fn headers(&self) -> &MetadataMap {
         &self.headers
@@ -208,7 +214,7 @@ impl InvokeResponse {
     ///
     /// If the body is not a `T` ([`Error::is_decode`]).
     pub fn json<T: DeserializeOwned>(&self) -> Result<T, Error> {
-        serde_json::from_slice(self.bytes()).map_err(|error| Error::decode(INVOKE, &self.app_id, error))
+        self.app_id.decode(INVOKE, self.bytes())
     }
 }
 
@@ -220,6 +226,19 @@ impl fmt::Debug for InvokeResponse {
             .field("status", &self.status())
             .field("content_type", &self.content_type())
             .finish_non_exhaustive()
+    }
+}
+
+/// What daprd would refuse with an error that hides the reason, or resolve to another path.
+fn wrong_path(path: &str) -> Option<&'static str> {
+    if path.contains(['?', '#']) {
+        Some("the path holds a `?` or `#`")
+    } else if path.contains(char::is_control) {
+        Some("the path holds a control character")
+    } else if path.split('/').any(|segment| segment == "..") {
+        Some("the path holds a segment `..`")
+    } else {
+        None
     }
 }
 

@@ -11,7 +11,7 @@
 //! let dapr = Dapr::connect()?; // DAPR_GRPC_ENDPOINT or DAPR_GRPC_PORT, DAPR_API_TOKEN; connects when first used
 //! let order = Order { sku: "tea".into(), quantity: 2 };
 //!
-//! let check = dapr.invoke("inventory").post("check").json(&order).send().await?;
+//! let check = dapr.invoke("inventory").post("check").json(&order).await?;
 //! let available: u32 = check.json()?;
 //!
 //! dapr.state("statestore").save("order:1", &order).await?;
@@ -19,6 +19,28 @@
 //! # Ok(())
 //! # }
 //! ```
+//!
+//! # Building blocks
+//!
+//! | block | from | what |
+//! | --- | --- | --- |
+//! | service invocation | [`Dapr::invoke`], [`Dapr::grpc_channel`], [`HttpInvokeLayer`] | other apps, three ways |
+//! | state | [`Dapr::state`] | values with versions, alone, in bulk, in transactions |
+//! | publish/subscribe | [`Dapr::publish`] | events, alone and in bulk; the other side is [`inbound`](crate::inbound) |
+//! | bindings | [`Dapr::binding`] | operations of an external system |
+//! | secrets | [`Dapr::secrets`] | texts that no `Debug` shows |
+//! | configuration | [`Dapr::configuration`] | items, and a stream of their changes |
+//! | actors | [`Dapr::actor`] | calls, state, reminders, timers |
+//! | distributed lock | [`Dapr::lock`] | a guard |
+//! | jobs | [`Dapr::jobs`] | calls of this app, later |
+//! | cryptography | [`Dapr::crypto`] | streams in, streams out |
+//! | workflows | [`Dapr::workflows`] | start, steer, ask |
+//! | the sidecar | [`Dapr::metadata`], [`Dapr::shutdown`], [`Dapr::wait_until_ready`] | |
+//!
+//! What takes no options is an `async fn`. What takes some is a request that is sent when it is awaited (`IntoFuture`), and
+//! does nothing without. Values are JSON or the caller's own bytes. Arguments that daprd would misunderstand, or refuse
+//! without a clear reason, are refused before anything is sent ([`Error::is_invalid`](crate::Error::is_invalid)); all others
+//! are daprd's to judge. No `Debug` here shows a value, a key, a header or a token.
 //!
 //! # The stack
 //!
@@ -33,20 +55,55 @@
 //! [`Dapr::new`] takes any other stack. [`Dapr::raw`] gives the generated client over the same stack, for every call that
 //! has no method here.
 
+mod actor;
 mod api_token;
+mod backoff;
+mod binding;
 mod builder;
+mod configuration;
+mod crypto;
 mod dapr;
 mod endpoint;
+mod grpc_channel;
+mod health;
+mod http_endpoint;
+mod http_invoke;
 mod invoke;
+mod jobs;
+mod lock;
+mod metadata;
+mod parts;
 mod publish;
+mod secrets;
 mod state;
+mod timing;
+mod workflows;
 
+#[cfg(feature = "tls")]
+#[cfg_attr(docsrs, doc(cfg(feature = "tls")))]
+pub use self::endpoint::Tls;
 pub use self::{
+    actor::{
+        Actor, ActorReminder, ActorTransaction, InvokeActor, InvokeActorResponse, RegisterReminder, RegisterTimer,
+    },
     api_token::{ApiToken, ApiTokenLayer},
+    binding::{Binding, BindingRequest, BindingResponse},
     builder::Builder,
+    configuration::{Configuration, ConfigurationItem, ConfigurationItems, ConfigurationStream},
+    crypto::{CipherStream, Crypto, Decrypt, Encrypt},
     dapr::{Dapr, DaprService},
     endpoint::Endpoint,
+    grpc_channel::GrpcChannel,
+    http_endpoint::HttpEndpoint,
+    http_invoke::{HttpInvoke, HttpInvokeLayer},
     invoke::{Invoke, InvokeRequest, InvokeResponse},
-    publish::{Publish, PublishRequest},
-    state::{Delete, Save, State, StateEntry},
+    jobs::{Job, Jobs, ScheduleJob},
+    lock::{Lock, LockGuard, Release, TryLock},
+    publish::{BulkFailure, BulkPublish, Publish, PublishRequest},
+    secrets::{GetBulkSecret, GetSecret, Secret, SecretText, Secrets},
+    state::{
+        BulkEntry, Delete, GetBulk, GetState, Query, QueryPage, Save, State, StateEntry, StateOperation, Transaction,
+    },
+    timing::{FailurePolicy, Timing},
+    workflows::{StartWorkflow, WorkflowInstance, Workflows},
 };

@@ -1,0 +1,83 @@
+use std::{error::Error as _, time::Duration};
+
+use http::StatusCode;
+use tonic::{Code, Status, metadata::MetadataMap};
+use tonic_types::{ErrorDetails, StatusExt};
+use tower_dapr::Error;
+
+use crate::dapr_server::{Answer, DaprServer};
+
+async fn failed(answer: Answer) -> Error {
+    let server = DaprServer::default();
+    server.answer("GetState", answer);
+    server.dapr().state("shelf").get::<u32>("tea").await.unwrap_err()
+}
+
+#[tokio::test]
+async fn details_and_daprs_own_code_are_read() {
+    let mut details = ErrorDetails::new();
+    details
+        .set_resource_info("state", "shelf", "", "")
+        .set_retry_info(Some(Duration::from_secs(2)))
+        .add_bad_request_violation("key", "it is bad")
+        .add_help_link("read this", "https://docs.dapr.io")
+        .set_error_info("DAPR_STATE_NOT_FOUND", "dapr.io", []);
+    let status = Status::with_error_details(Code::InvalidArgument, "state store shelf is not found", details);
+    let error = failed(Answer::status(status)).await;
+
+    assert_eq!(error.to_string(), "get state from `shelf`: INVALID_ARGUMENT");
+    assert_eq!((error.code(), error.message()), (Some(Code::InvalidArgument), "state store shelf is not found"));
+    assert_eq!(error.dapr_error_code().as_deref(), Some("DAPR_STATE_NOT_FOUND"));
+    let details = error.details();
+    assert_eq!(details.resource_info().unwrap().resource_name, "shelf");
+    assert_eq!(details.retry_info().unwrap().retry_delay, Some(Duration::from_secs(2)));
+    assert_eq!(details.bad_request().unwrap().field_violations[0].field, "key");
+    assert_eq!(details.help().unwrap().links[0].url, "https://docs.dapr.io");
+    assert!(error.source().unwrap().downcast_ref::<Status>().is_some());
+}
+
+#[tokio::test]
+async fn without_details_there_is_no_dapr_code() {
+    let error = failed(Answer::error(Code::Internal, "failed")).await;
+    assert_eq!(error.dapr_error_code(), None);
+    assert!(error.details().error_info().is_none());
+    let broken = Status::with_details(Code::Internal, "failed", (&b"\xff\xff\xff"[..]).into());
+    assert_eq!(failed(Answer::status(broken)).await.dapr_error_code(), None);
+    let foreign = ErrorDetails::with_error_info("QUOTA", "googleapis.com", []);
+    let foreign = Status::with_error_details(Code::Internal, "failed", foreign);
+    assert_eq!(failed(Answer::status(foreign)).await.dapr_error_code(), None);
+}
+
+#[tokio::test]
+async fn the_status_text_of_an_app_is_no_code_of_daprs() {
+    let details = ErrorDetails::with_error_info("Conflict", "dapr.io", []);
+    let mut metadata = MetadataMap::new();
+    metadata.insert("dapr-http-status", "409".parse().unwrap());
+    let status = Status::with_error_details_and_metadata(Code::AlreadyExists, "Conflict", details, metadata);
+    let error = failed(Answer::status(status)).await;
+    assert_eq!((error.http_status(), error.dapr_error_code()), (Some(StatusCode::CONFLICT), None));
+}
+
+type Question = fn(&Error) -> bool;
+
+#[tokio::test]
+async fn each_question_is_answered_yes_for_its_codes_only() {
+    let questions: [(Question, &[Code]); 9] = [
+        (Error::is_not_found, &[Code::NotFound]),
+        (Error::is_already_exists, &[Code::AlreadyExists]),
+        (Error::is_etag_mismatch, &[Code::Aborted]),
+        (Error::is_unavailable, &[Code::Unavailable]),
+        (Error::is_timeout, &[Code::DeadlineExceeded]),
+        (Error::is_unauthenticated, &[Code::Unauthenticated]),
+        (Error::is_permission_denied, &[Code::PermissionDenied]),
+        (Error::is_exhausted, &[Code::ResourceExhausted, Code::OutOfRange]),
+        (Error::is_cancelled, &[Code::Cancelled]),
+    ];
+    for code in (1..=16).map(Code::from) {
+        let error = failed(Answer::error(code, "")).await;
+        for (question, (asks, codes)) in questions.iter().enumerate() {
+            assert_eq!(asks(&error), codes.contains(&code), "question {question}, {code}");
+        }
+        assert!(!error.is_invalid() && !error.is_decode());
+    }
+}

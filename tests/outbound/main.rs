@@ -1,0 +1,26 @@
+//! The `Dapr` handle: what it sends, what it makes of the answers, and what it never shows.
+#![allow(clippy::unwrap_used, reason = "a test may")]
+
+#[path = "../support/dapr_server.rs"]
+#[allow(dead_code, unreachable_pub, reason = "shared between files of tests")]
+mod dapr_server;
+
+mod actors;
+mod bindings_and_secrets;
+mod configuration;
+mod crypto;
+mod debug;
+mod errors;
+mod invoke;
+mod jobs_and_workflows;
+mod lock;
+mod publish;
+mod sidecar;
+mod state;
+
+use std::collections::HashMap;
+
+/// Metadata as it is on the wire.
+fn map<const N: usize>(pairs: [(&str, &str); N]) -> HashMap<String, String> {
+    pairs.into_iter().map(|(key, value)| (key.to_owned(), value.to_owned())).collect()
+}
