@@ -80,6 +80,7 @@
 //!
 //! | feature | what it adds |
 //! | --- | --- |
+//! | `bound-instruments` | metrics through OpenTelemetry's bound instruments: cheaper, experimental there |
 //! | `otlp` | `telemetry`: export of traces and metrics over OTLP, and `tracing` spans in the same traces |
 //! | `sidecar` | `sidecar`: an embedded Dapr for development and tests |
 //! | `testing` | `testing`: recorders of spans and metrics, and assertions of span trees |

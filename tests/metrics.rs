@@ -26,6 +26,7 @@ use dapr::dapr::proto::runtime::v1::{
     PublishEventRequest, SaveStateRequest, SubscribeTopicEventsRequestAlpha1, SubscribeTopicEventsRequestInitialAlpha1,
     dapr_client::DaprClient, subscribe_topic_events_request_alpha1::SubscribeTopicEventsRequestType,
 };
+use futures_util::FutureExt;
 use http::{Request, Response, StatusCode};
 use http_body::Frame;
 use http_body_util::{BodyExt, Empty};
@@ -331,6 +332,33 @@ async fn active_requests_are_those_between_call_and_end() {
     assert_eq!(active(), 1.0);
     drop(second);
     assert_eq!(active(), 0.0);
+}
+
+#[tokio::test]
+async fn a_hook_that_panics_leaves_nothing_active() {
+    let metrics = MetricRecorder::new();
+    let layer = MetricsLayer::server()
+        .with_meter_provider(&metrics.provider("app"))
+        .with_request_attributes(|request| if request.uri.path() == "/bad" { panic() } else { Vec::new() });
+    for path in ["/bad", "/good"] {
+        let service = layer.layer(answering(200));
+        let request = Request::get(path).body(()).unwrap();
+        let _ = AssertUnwindSafe(service.oneshot(request)).catch_unwind().await;
+    }
+    assert_eq!(metrics.up_down("http.server.active_requests")[0].value(), 0.0);
+    assert_eq!(metrics.histogram("http.server.request.duration")[0].count(), 1);
+}
+
+#[tokio::test]
+async fn two_layers_of_one_provider_count_their_active_requests_together() {
+    let metrics = MetricRecorder::new();
+    let provider = metrics.provider("app");
+    let calls: Vec<_> = (0..2)
+        .map(|_| MetricsLayer::server().with_meter_provider(&provider).layer(answering(200)).call(Request::new(())))
+        .collect();
+    assert_eq!(metrics.up_down("http.server.active_requests")[0].value(), 2.0);
+    drop(calls);
+    assert_eq!(metrics.up_down("http.server.active_requests")[0].value(), 0.0);
 }
 
 #[tokio::test]

@@ -226,6 +226,25 @@ async fn inner_code_runs_in_the_scope_and_nothing_else_does() {
 }
 
 #[tokio::test]
+async fn a_recording_that_does_not_listen_is_entered_and_dropped_and_told_nothing() {
+    let log = Log { deaf: true, ..Log::default() };
+    let inside = log.clone();
+    let service = log.observe(service_fn(move |_: Request<()>| {
+        inside.push(&format!("call {}", inside.depth()));
+        ready(Ok::<_, Infallible>(Response::new(Full::new(Bytes::from("hello")))))
+    }));
+    service.oneshot(Request::new(())).await.unwrap().into_body().collect().await.unwrap();
+    assert_eq!(log.take(), ["begin", "call 1"]);
+    assert_eq!(log.depth(), 0);
+    assert_eq!(Arc::strong_count(&log.log), 1, "the recording is gone");
+
+    // Beside one that listens it hears all the same, as one pair.
+    let pair = ObserveLayer::new((log.clone(), Log { deaf: false, ..log.clone() })).layer(ok());
+    pair.oneshot(Request::new(())).await.unwrap();
+    assert_eq!(log.take().iter().filter(|line| line.starts_with("end")).count(), 2);
+}
+
+#[tokio::test]
 async fn a_call_that_nobody_wants_is_not_recorded() {
     let log = Log { unwanted: true, ..Log::default() };
     answer(&log, Full::new(Bytes::from("hello"))).await.collect().await.unwrap();
@@ -312,6 +331,7 @@ struct Log {
     depth: Arc<Mutex<usize>>,
     name: &'static str,
     unwanted: bool,
+    deaf: bool,
 }
 
 impl Log {
@@ -355,6 +375,10 @@ impl Recording for Log {
     fn enter(&self) -> Depth {
         *self.depth.lock().unwrap() += 1;
         Depth(self.depth.clone())
+    }
+
+    fn is_listening(&self) -> bool {
+        !self.deaf
     }
 
     fn head(&mut self, head: &ResponseHead<'_>) {

@@ -752,6 +752,27 @@ async fn a_request_can_be_a_span_of_tracing_too() {
 }
 
 #[tokio::test]
+async fn spans_made_while_a_body_streams_are_children_of_the_request() {
+    let spans = Spans::new();
+    let tracer = spans.provider.tracer("app");
+    let app = Router::new()
+        .route(
+            "/",
+            post(async move || {
+                let frames = futures_util::stream::once(async move {
+                    drop(tracer.start("in the body"));
+                    Ok::<_, Infallible>(Bytes::from("late"))
+                });
+                Body::from_stream(frames)
+            }),
+        )
+        .layer(TraceLayer::server().with_tracer_provider(&spans.provider));
+    let response = app.oneshot(Request::post("/").body(Body::empty()).unwrap()).await.unwrap();
+    response.into_body().collect().await.unwrap();
+    assert!(is_child(&spans.named("in the body"), &spans.named("POST /")));
+}
+
+#[tokio::test]
 async fn no_secret_is_recorded() {
     let spans = Spans::new();
     let secrets = ["s3cret-token", "s3cret-basic", "s3cret-cookie", "s3cret-value", "s3cret-key", "s3cret-query"];

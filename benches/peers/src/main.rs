@@ -20,7 +20,10 @@ use std::{
 
 use opentelemetry::{global, metrics::MeterProvider, trace::TracerProvider};
 use opentelemetry_instrumentation_tower::http::server::LayerBuilder;
-use opentelemetry_sdk::{propagation::TraceContextPropagator, trace::Sampler};
+use opentelemetry_sdk::{
+    propagation::TraceContextPropagator,
+    trace::{Sampler, SdkTracerProvider},
+};
 use scenarios::{Call, inbound, meter, outbound, router, sidecar};
 use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
 use tower::Layer;
@@ -46,26 +49,32 @@ fn main() {
         }
         return;
     };
-    match &*mode {
-        "off" => {}
-        "unsampled" => install(Sampler::AlwaysOff),
-        "sampled" => install(Sampler::AlwaysOn),
+    let provider = match &*mode {
+        "off" => None,
+        "unsampled" => Some(install(Sampler::AlwaysOff)),
+        "sampled" => Some(install(Sampler::AlwaysOn)),
         _ => return metrics(),
-    }
-    table(&format!("inbound trace, {mode}"), inbound_trace());
-    table(&format!("outbound gRPC trace, {mode}"), outbound_trace());
+    };
+    // The peers' bridge holds the SDK's tracer, so ours does too: through the global provider a span is boxed once more.
+    let with_provider = |layer: TraceLayer| match &provider {
+        Some(provider) => layer.with_tracer_provider(provider),
+        None => layer,
+    };
+    table(&format!("inbound trace, {mode}"), inbound_trace(with_provider(TraceLayer::server())));
+    table(&format!("outbound gRPC trace, {mode}"), outbound_trace(with_provider(TraceLayer::client())));
 }
 
-fn install(sampler: Sampler) {
+fn install(sampler: Sampler) -> SdkTracerProvider {
     let provider = scenarios::tracer(sampler);
     let bridge = tracing_opentelemetry::layer().with_tracer(provider.tracer("peers"));
     tracing::subscriber::set_global_default(tracing_subscriber::registry().with(bridge)).expect("the first one");
-    global::set_tracer_provider(provider);
+    global::set_tracer_provider(provider.clone());
+    provider
 }
 
 type Candidate = (&'static str, Call);
 
-fn inbound_trace() -> Vec<Candidate> {
+fn inbound_trace(ours: TraceLayer) -> Vec<Candidate> {
     let mut without_metrics = HttpServerTelemetryConfig::recommended();
     without_metrics.metrics.request_duration.enabled = false;
     let telemetry = HttpServerTelemetryLayer::with_config(without_metrics)
@@ -73,7 +82,7 @@ fn inbound_trace() -> Vec<Candidate> {
     let contrib = LayerBuilder::builder().with_metrics(false).build().expect("nothing to refuse");
     vec![
         ("bare", inbound(router())),
-        ("tower-dapr", inbound(router().layer(TraceLayer::server()))),
+        ("tower-dapr", inbound(router().layer(ours))),
         ("opentelemetry-instrumentation-tower", inbound(router().layer(contrib))),
         (
             "axum-tracing-opentelemetry",
@@ -85,10 +94,10 @@ fn inbound_trace() -> Vec<Candidate> {
     ]
 }
 
-fn outbound_trace() -> Vec<Candidate> {
+fn outbound_trace(ours: TraceLayer) -> Vec<Candidate> {
     vec![
         ("bare", outbound(sidecar())),
-        ("tower-dapr", outbound(TraceLayer::client().with_server_address("127.0.0.1", 50001).layer(sidecar()))),
+        ("tower-dapr", outbound(ours.with_server_address("127.0.0.1", 50001).layer(sidecar()))),
         (
             "tonic-tracing-opentelemetry",
             outbound(tonic_tracing_opentelemetry::middleware::client::OtelGrpcLayer.layer(sidecar())),
