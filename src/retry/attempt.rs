@@ -5,19 +5,19 @@ use std::{
 };
 
 use bytes::{Bytes, BytesMut};
-use http::{Response, StatusCode, response};
+use http::{Response, StatusCode};
 use http_body::{Body, Frame};
 use pin_project_lite::pin_project;
 use tonic::Code;
 
 use super::{
     ResponseBody,
-    evidence::{Evidence, Verdict, classifier},
+    evidence::{Evidence, Verdict},
     inbound::{InboundRetry, MAX_VERDICT, may_hold_verdict},
     layer::Settings,
     safety::Plan,
 };
-use crate::classify::{Failure, Protocol, code_name};
+use crate::classify::{Classifier, Failure, Protocol, Side, code_name};
 
 /// What an attempt came to, and what that says about another one.
 pub(super) type Attempted<B, E> = (Result<Response<ResponseBody<B>>, E>, Verdict);
@@ -29,13 +29,14 @@ pin_project! {
         #[pin]
         future: F,
         // Then the response is looked into.
-        response: Option<(response::Parts, ResponseBody<B>)>,
+        response: Option<Response<ResponseBody<B>>>,
         // Data of a small answer that was read so far.
         read: BytesMut,
     }
 }
 
 impl<F, B: Body> Attempt<F, B> {
+    #[inline]
     pub(super) fn new(future: F) -> Self {
         Self { future, response: None, read: BytesMut::new() }
     }
@@ -57,23 +58,20 @@ where
         let this = self.project();
         if this.response.is_none() {
             match ready!(this.future.poll(cx)) {
-                Ok(response) => {
-                    let (head, body) = response.into_parts();
-                    *this.response = Some((head, ResponseBody::untouched(body)));
-                }
+                Ok(response) => *this.response = Some(response.map(ResponseBody::untouched)),
                 Err(error) => {
                     let verdict = Verdict::of_error(&error);
                     return Poll::Ready((Err(error), verdict));
                 }
             }
         }
-        let (head, body) = this.response.as_mut().expect("the response was stored above");
+        let response = this.response.as_mut().expect("the response was stored above");
         let verdict = ready!(match &settings.inbound {
-            None => judge(cx, settings, plan, head, body),
-            Some(inbound) => judge_inbound(cx, inbound, plan, head, body, this.read),
+            None => judge(cx, settings, plan, response),
+            Some(inbound) => judge_inbound(cx, inbound, plan, response, this.read),
         });
-        let (head, body) = this.response.take().expect("the response was stored above");
-        Poll::Ready((Ok(Response::from_parts(head, body)), verdict))
+        let response = this.response.take().expect("the response was stored above");
+        Poll::Ready((Ok(response), verdict))
     }
 }
 
@@ -82,39 +80,39 @@ fn judge<B>(
     cx: &mut Context<'_>,
     settings: &Settings,
     plan: &Plan,
-    head: &response::Parts,
-    body: &mut ResponseBody<B>,
+    response: &mut Response<ResponseBody<B>>,
 ) -> Poll<Verdict>
 where
     B: Body<Data = Bytes> + Unpin,
     B::Error: 'static,
 {
     if plan.protocol == Protocol::Http {
-        return Poll::Ready(Verdict::of_http(head));
+        return Poll::Ready(Verdict::of_http(response.status(), response.headers()));
     }
-    let mut classifier = classifier(head);
-    if classifier.is_decided() || head.status != StatusCode::OK {
-        return Poll::Ready(Verdict::of_grpc(classifier, head, None));
+    let mut classifier = Classifier::new(Protocol::Grpc, Side::Client);
+    classifier.head(response.status(), response.headers());
+    if classifier.is_decided() || response.status() != StatusCode::OK {
+        return Poll::Ready(Verdict::of_grpc(classifier, response.headers(), None));
     }
     if !plan.unary || settings.policy.strict_a6 {
         return Poll::Ready(Verdict::success());
     }
-    let frame = ready!(first_frame(cx, body.inner()));
+    let frame = ready!(first_frame(cx, response.body_mut().inner()));
     let verdict = match &frame {
         Some(Ok(frame)) => match frame.trailers_ref() {
             Some(trailers) => {
                 classifier.trailers(trailers);
-                Verdict::of_grpc(classifier, head, Some(trailers))
+                Verdict::of_grpc(classifier, response.headers(), Some(trailers))
             }
             // The answer has begun: whatever comes of it, the caller sees it.
             None => Verdict::success(),
         },
         // The same holds when it breaks off behind the head.
-        Some(Err(error)) => Verdict::failure(Evidence::Final, code_name(Failure::of(error).code())),
-        None => Verdict::failure(Evidence::Final, code_name(Code::Unknown)),
+        Some(Err(error)) => Verdict::failure(Evidence::Lost, code_name(Failure::of(error).code())),
+        None => Verdict::failure(Evidence::Lost, code_name(Code::Unknown)),
     };
     if let Some(frame) = frame {
-        body.put_back(frame);
+        response.body_mut().put_back(frame);
     }
     Poll::Ready(verdict)
 }
@@ -124,8 +122,7 @@ fn judge_inbound<B>(
     cx: &mut Context<'_>,
     policy: &InboundRetry,
     plan: &Plan,
-    head: &response::Parts,
-    body: &mut ResponseBody<B>,
+    response: &mut Response<ResponseBody<B>>,
     read: &mut BytesMut,
 ) -> Poll<Verdict>
 where
@@ -133,7 +130,9 @@ where
     B::Error: 'static,
 {
     let mut is_whole = true;
-    if plan.protocol == Protocol::Grpc || may_hold_verdict(head) {
+    let may_hold_verdict = plan.protocol == Protocol::Grpc || may_hold_verdict(response.status(), response.headers());
+    let body = response.body_mut();
+    if may_hold_verdict {
         if body.inner().size_hint().lower() > MAX_VERDICT as u64 {
             is_whole = false;
         } else {
@@ -157,9 +156,9 @@ where
         }
     }
     let data = std::mem::take(read).freeze();
-    let asks = policy.asks(head, if is_whole && data.len() <= MAX_VERDICT { &data } else { &[] });
+    let asks = policy.asks(response, if is_whole && data.len() <= MAX_VERDICT { &data } else { &[] });
     if !data.is_empty() {
-        body.put_back(Ok(Frame::data(data)));
+        response.body_mut().put_back(Ok(Frame::data(data)));
     }
     Poll::Ready(if asks { Verdict::failure(Evidence::Unavailable, "RETRY") } else { Verdict::success() })
 }

@@ -13,6 +13,7 @@ use super::{
     attempt::{Attempt, Attempted},
     budget::Permit,
     evidence::{Evidence, Verdict},
+    kept::Kept,
     layer::Settings,
     pushback::Pushback,
     safety::Plan,
@@ -34,7 +35,7 @@ const OVERLOAD_WAIT: Duration = Duration::from_secs(1);
 pub(super) struct Call<S, B: ReplayableBody> {
     /// To be asked before each use.
     service: S,
-    head: request::Parts,
+    kept: Kept,
     source: B::Source,
     pub(super) plan: Plan,
     pub(super) settings: Arc<Settings>,
@@ -65,19 +66,20 @@ pub(super) struct Next<B> {
 }
 
 impl<S, B: ReplayableBody> Call<S, B> {
+    #[inline]
     pub(super) fn new(
         service: S,
-        head: request::Parts,
+        head: &request::Parts,
         source: B::Source,
         plan: Plan,
         settings: Arc<Settings>,
     ) -> Self {
         let deadline = match &settings.inbound {
             Some(inbound) => Some(Deadline::after(inbound.within)),
-            None => Deadline::of(&head),
+            None => Deadline::of(head),
         };
         let progress = Progress { attempts: 1, retries: 0, backoff: 0, refused: false };
-        Self { service, head, source, plan, settings, deadline, progress }
+        Self { service, kept: Kept::new(head), source, plan, settings, deadline, progress }
     }
 
     /// Is there to be another attempt? Told what the last one came to, and says what is to be counted of it.
@@ -91,7 +93,7 @@ impl<S, B: ReplayableBody> Call<S, B> {
             return None;
         };
         self.settings.instruments().attempts.add(1, &self.attributes(code));
-        if verdict.evidence == Evidence::Final {
+        if matches!(verdict.evidence, Evidence::Final | Evidence::Lost) {
             return None;
         }
         if let Some(deadline) = &self.deadline {
@@ -151,7 +153,7 @@ impl<S, B: ReplayableBody> Call<S, B> {
     fn request(&mut self, next: Next<B>) -> Request<B> {
         self.record(&next);
         self.progress.retries += 1;
-        let mut head = self.head.clone();
+        let mut head = self.kept.head();
         if self.plan.protocol == Protocol::Grpc && self.settings.inbound.is_none() {
             let previous = self.progress.attempts - u32::from(next.transparent);
             if previous > 0 {
@@ -171,7 +173,7 @@ impl<S, B: ReplayableBody> Call<S, B> {
     fn record(&self, next: &Next<B>) {
         let retry = self.progress.retries + 1;
         self.settings.instruments().delay.record(next.delay.as_secs_f64(), &self.attributes(next.code));
-        tracing::debug!(path = self.head.uri.path(), code = next.code, retry, delay = ?next.delay, "trying again");
+        tracing::debug!(path = self.kept.uri.path(), code = next.code, retry, delay = ?next.delay, "trying again");
         Context::map_current(|context| {
             let span = context.span();
             if span.is_recording() {

@@ -2,13 +2,13 @@
 
 use std::{any::Any, error::Error, time::SystemTime};
 
-use http::{HeaderMap, StatusCode, response};
+use http::{HeaderMap, StatusCode};
 use tonic::Code;
 
 use super::pushback::Pushback;
 use crate::{
     breaker::BreakerOpen,
-    classify::{Classifier, Ending, Failure, Protocol, Side, code_name, http_status_text},
+    classify::{Classifier, Ending, Failure, Protocol, code_name, http_status_text},
 };
 
 /// What is known after an attempt. The order of the rows in the module docs.
@@ -16,8 +16,10 @@ use crate::{
 pub(super) enum Evidence {
     /// It succeeded, or began to.
     Success,
-    /// It failed, and the same request will fail again; or nothing is known that would speak for another attempt.
+    /// The server has answered, and will answer the same again.
     Final,
+    /// It failed, and nothing is known that would speak for another attempt.
+    Lost,
     /// There was no connection: nobody has seen the request.
     NotSent,
     /// The server refused the stream: no handler has seen the request.
@@ -69,8 +71,8 @@ impl Verdict {
     }
 
     /// Of an HTTP response, which its head decides.
-    pub(super) fn of_http(head: &response::Parts) -> Self {
-        let evidence = match head.status {
+    pub(super) fn of_http(status: StatusCode, headers: &HeaderMap) -> Self {
+        let evidence = match status {
             StatusCode::BAD_GATEWAY | StatusCode::SERVICE_UNAVAILABLE => Evidence::Unavailable,
             StatusCode::GATEWAY_TIMEOUT | StatusCode::REQUEST_TIMEOUT => Evidence::TimedOut,
             StatusCode::TOO_MANY_REQUESTS => Evidence::Exhausted,
@@ -81,19 +83,19 @@ impl Verdict {
         if evidence == Evidence::Success {
             return Self::success();
         }
-        let pushback = Pushback::read(Protocol::Http, &head.headers, SystemTime::now());
-        Self { pushback, ..Self::failure(evidence, http_status_text(head.status)) }
+        let pushback = Pushback::read(Protocol::Http, headers, SystemTime::now());
+        Self { pushback, ..Self::failure(evidence, http_status_text(status)) }
     }
 
     /// Of a gRPC response that is over: its head, and its trailers if it had any.
-    pub(super) fn of_grpc(classifier: Classifier, head: &response::Parts, trailers: Option<&HeaderMap>) -> Self {
+    pub(super) fn of_grpc(classifier: Classifier, head: &HeaderMap, trailers: Option<&HeaderMap>) -> Self {
         let outcome = classifier.finish(Ending::Complete);
         let code = outcome.grpc_code().unwrap_or(Code::Unknown);
         if code == Code::Ok {
             return Self::success();
         }
         let message = outcome.grpc_message().unwrap_or_default();
-        let by_app = head.headers.contains_key("dapr-http-status");
+        let by_app = head.contains_key("dapr-http-status");
         let evidence = match code {
             Code::Unavailable if by_app => Evidence::AppUnavailable,
             Code::Unavailable if PERMANENT.iter().any(|text| message.contains(text)) => Evidence::Final,
@@ -105,7 +107,7 @@ impl Verdict {
             Code::Internal => Evidence::Internal,
             _ => Evidence::Final,
         };
-        let pushback = Pushback::read(Protocol::Grpc, trailers.unwrap_or(&head.headers), SystemTime::now());
+        let pushback = Pushback::read(Protocol::Grpc, trailers.unwrap_or(head), SystemTime::now());
         Self { evidence, pushback, code: Some(code_name(code)), message: outcome.grpc_message().map(str::to_owned) }
     }
 
@@ -115,7 +117,7 @@ impl Verdict {
         let evidence = as_dyn_error(error).and_then(in_chain).unwrap_or(match failure.code() {
             Code::Unavailable => Evidence::Unavailable,
             Code::DeadlineExceeded => Evidence::TimedOut,
-            _ => Evidence::Final,
+            _ => Evidence::Lost,
         });
         Self { message: as_dyn_error(error).map(text), ..Self::failure(evidence, code_name(failure.code())) }
     }
@@ -141,7 +143,7 @@ fn in_chain(error: &(dyn Error + 'static)) -> Option<Evidence> {
         let error = next?;
         if error.is::<BreakerOpen>() {
             // It will stay open for longer than a call is worth.
-            return Some(Evidence::Final);
+            return Some(Evidence::Lost);
         }
         let client = error.downcast_ref::<hyper_util::client::legacy::Error>();
         if error.is::<tonic::ConnectError>() || client.is_some_and(|client| client.is_connect()) {
@@ -180,11 +182,4 @@ fn as_dyn_error<E: 'static>(error: &E) -> Option<&(dyn Error + 'static)> {
         .or_else(|| concrete::<hyper::Error>(error))
         .or_else(|| concrete::<h2::Error>(error))
         .or_else(|| concrete::<std::io::Error>(error))
-}
-
-/// A classifier that has seen the head.
-pub(super) fn classifier(head: &response::Parts) -> Classifier {
-    let mut classifier = Classifier::new(Protocol::Grpc, Side::Client);
-    classifier.head(head.status, &head.headers);
-    classifier
 }

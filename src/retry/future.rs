@@ -66,10 +66,12 @@ where
     ReqBody: ReplayableBody,
     ResBody: Body,
 {
+    #[inline]
     pub(super) fn passing(future: S::Future) -> Self {
         Self { state: State::Passing { future } }
     }
 
+    #[inline]
     pub(super) fn first(attempt: Attempt<S::Future, ResBody>, call: Call<S, ReqBody>) -> Self {
         Self { state: State::First { attempt, call: Some(call) } }
     }
@@ -97,8 +99,8 @@ where
                 StateProj::First { attempt, call } => {
                     let waiting = call.as_mut().expect("polled after it was ready");
                     let (result, verdict) = ready!(attempt.poll_judged(cx, &waiting.settings, &waiting.plan));
-                    let mut call = call.take().expect("it was there above");
-                    let Some(next) = call.next(&verdict) else { return Poll::Ready(result) };
+                    let Some(next) = waiting.next(&verdict) else { return Poll::Ready(result) };
+                    let call = call.take().expect("it was there above");
                     this.state.set(State::Again { future: Box::pin(again(call, next, result)) });
                 }
                 StateProj::Again { future } => return future.as_mut().poll(cx),

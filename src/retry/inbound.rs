@@ -1,6 +1,6 @@
 use std::{collections::BTreeSet, fmt, sync::Arc, time::Duration};
 
-use http::{header::CONTENT_TYPE, response};
+use http::{HeaderMap, Response, StatusCode, header::CONTENT_TYPE, response};
 use serde::Deserialize;
 
 use super::{Backoff, Budget, RetryPolicy};
@@ -113,8 +113,13 @@ impl InboundRetry {
         self.except.is_empty() || !self.except.contains(path)
     }
 
-    pub(super) fn asks(&self, head: &response::Parts, body: &[u8]) -> bool {
-        (self.verdict)(head, body)
+    pub(super) fn asks<B>(&self, response: &mut Response<B>, body: &[u8]) -> bool {
+        // Lent to the verdict as what it can be shown as, and put back.
+        let (head, ()) = Response::new(()).into_parts();
+        let head = swap_head(response, head);
+        let asks = (self.verdict)(&head, body);
+        swap_head(response, head);
+        asks
     }
 }
 
@@ -159,10 +164,19 @@ pub fn asks_for_retry(head: &response::Parts, body: &[u8]) -> bool {
     }
 }
 
+/// Puts this head on a response, and gives what it had.
+fn swap_head<B>(response: &mut Response<B>, mut head: response::Parts) -> response::Parts {
+    std::mem::swap(response.status_mut(), &mut head.status);
+    std::mem::swap(response.version_mut(), &mut head.version);
+    std::mem::swap(response.headers_mut(), &mut head.headers);
+    std::mem::swap(response.extensions_mut(), &mut head.extensions);
+    head
+}
+
 /// Could the body of this response hold a verdict?
-pub(super) fn may_hold_verdict(head: &response::Parts) -> bool {
+pub(super) fn may_hold_verdict(status: StatusCode, headers: &HeaderMap) -> bool {
     let is_json = |value: &http::HeaderValue| value.as_bytes().starts_with(b"application/json");
-    head.status.is_success() && head.headers.get(CONTENT_TYPE).is_some_and(is_json)
+    status.is_success() && headers.get(CONTENT_TYPE).is_some_and(is_json)
 }
 
 #[cfg(test)]
@@ -199,8 +213,12 @@ mod tests {
 
     #[test]
     fn only_a_json_answer_is_read() {
-        assert!(may_hold_verdict(&head(200, "application/json")));
-        assert!(!may_hold_verdict(&head(500, "application/json")));
-        assert!(!may_hold_verdict(&head(200, "text/plain")));
+        let may = |status, content_type| {
+            let head = head(status, content_type);
+            may_hold_verdict(head.status, &head.headers)
+        };
+        assert!(may(200, "application/json"));
+        assert!(!may(500, "application/json"));
+        assert!(!may(200, "text/plain"));
     }
 }

@@ -138,6 +138,7 @@ mod evidence;
 mod future;
 mod inbound;
 mod instruments;
+mod kept;
 mod layer;
 mod policy;
 mod proto;

@@ -1,7 +1,7 @@
 //! Which evidence lets which call be sent again.
 
 use bytes::Bytes;
-use http::{HeaderMap, Method, header, request};
+use http::{HeaderMap, Method, Request, header};
 
 use super::{InboundRetry, RetryPolicy, evidence::Evidence, proto::Fields};
 use crate::{
@@ -40,13 +40,13 @@ pub(super) struct Plan {
 
 impl Plan {
     /// `None`: whatever comes of this call, it is not sent again.
-    pub(super) fn new(policy: &RetryPolicy, request: &request::Parts) -> Option<Self> {
-        let protocol = Protocol::of(&request.headers);
-        let path = request.uri.path();
-        let rpc = match protocol {
-            Protocol::Grpc => Rpc::lookup(path),
-            Protocol::Http => None,
-        };
+    pub(super) fn new<B>(policy: &RetryPolicy, request: &Request<B>) -> Option<Self> {
+        let found = Rpc::lookup(request.uri().path());
+        if found.is_some_and(|rpc| rpc.safety() == Safety::Never) {
+            return None;
+        }
+        let protocol = Protocol::of(request.headers());
+        let rpc = found.filter(|_| protocol == Protocol::Grpc);
         let by_path = match (protocol, rpc) {
             (Protocol::Grpc, Some(rpc)) => rpc.safety(),
             (Protocol::Grpc, None) => Safety::Effect,
@@ -81,7 +81,7 @@ impl Plan {
         body: impl FnOnce() -> Option<Bytes>,
     ) -> bool {
         match evidence {
-            Evidence::Success | Evidence::Final => return false,
+            Evidence::Success | Evidence::Final | Evidence::Lost => return false,
             Evidence::NotSent | Evidence::Refused => return true,
             Evidence::AppUnavailable if !policy.app_unavailable => return false,
             _ => {}
@@ -102,14 +102,14 @@ impl Plan {
 }
 
 /// A method's override by the policy, else a marker in the request. The marker is nearer to the call: it wins.
-fn said_by_user(policy: &RetryPolicy, request: &request::Parts) -> Option<Safety> {
-    if request.extensions.get::<NotIdempotent>().is_some() {
+fn said_by_user<B>(policy: &RetryPolicy, request: &Request<B>) -> Option<Safety> {
+    if request.extensions().get::<NotIdempotent>().is_some() {
         return Some(Safety::Effect);
     }
-    if request.extensions.get::<Idempotent>().is_some() {
+    if request.extensions().get::<Idempotent>().is_some() {
         return Some(Safety::IdempotentWrite);
     }
-    policy.safety_of(request.uri.path())
+    policy.safety_of(request.uri().path())
 }
 
 fn safety_of_body(policy: &RetryPolicy, rpc: &'static Rpc, body: &[u8]) -> Safety {
@@ -139,15 +139,15 @@ fn verb(body: &[u8]) -> Option<Method> {
 }
 
 /// RFC 9110, section 9.2: safe and idempotent methods; and what Dapr's HTTP API does with them.
-fn safety_of_http(request: &request::Parts) -> Safety {
-    let path = request.uri.path();
+fn safety_of_http<B>(request: &Request<B>) -> Safety {
+    let path = request.uri().path();
     let dapr = path.strip_prefix("/v1.0/");
     if dapr == Some("shutdown") {
         return Safety::Never;
     }
-    match request.method {
+    match *request.method() {
         Method::GET | Method::HEAD | Method::OPTIONS | Method::TRACE => Safety::Read,
-        Method::PUT | Method::DELETE if is_conditional(&request.headers) => Safety::ConditionalWrite,
+        Method::PUT | Method::DELETE if is_conditional(request.headers()) => Safety::ConditionalWrite,
         Method::DELETE => Safety::IdempotentWrite,
         Method::PUT => match dapr.and_then(|path| path.split('/').next()) {
             // Dapr takes PUT for POST here. An etag may stand in the JSON of a state write, unseen.
@@ -167,13 +167,13 @@ fn is_conditional(headers: &HeaderMap) -> bool {
 
 impl Plan {
     /// Of a delivery to a handler of ours.
-    pub(super) fn inbound(retry: &InboundRetry, request: &request::Parts) -> Option<Self> {
-        if !retry.covers(request.uri.path()) || request.extensions.get::<NotIdempotent>().is_some() {
+    pub(super) fn inbound<B>(retry: &InboundRetry, request: &Request<B>) -> Option<Self> {
+        if !retry.covers(request.uri().path()) || request.extensions().get::<NotIdempotent>().is_some() {
             return None;
         }
         Some(Self {
-            protocol: Protocol::of(&request.headers),
-            rpc: Rpc::lookup(request.uri.path()),
+            protocol: Protocol::of(request.headers()),
+            rpc: Rpc::lookup(request.uri().path()),
             // That it may run again is what switching this on says.
             safety: Safety::IdempotentWrite,
             look_into_body: false,

@@ -66,10 +66,10 @@ where
     }
 
     fn call(&mut self, request: Request<ReqBody>) -> Self::Future {
-        let (head, body) = request.into_parts();
-        let Some(plan) = self.settings.plan(&head) else {
-            return ResponseFuture::passing(self.inner.call(Request::from_parts(head, body)));
+        let Some(plan) = self.settings.plan(&request) else {
+            return ResponseFuture::passing(self.inner.call(request));
         };
+        let (head, body) = request.into_parts();
         let mut source = match body.into_source(self.settings.policy.max_body) {
             Ok(source) => source,
             // Too long to be kept.
@@ -78,7 +78,7 @@ where
         let body = ReqBody::next_body(&mut source).expect("nothing has read of the body yet");
         // The clone is for later, and not ready: each attempt asks again. The one that is ready makes the first.
         let not_ready = self.inner.clone();
-        let call = Call::new(not_ready, head.clone(), source, plan, self.settings.clone());
+        let call = Call::new(not_ready, &head, source, plan, self.settings.clone());
         let attempt = Attempt::new(self.inner.call(Request::from_parts(head, body)));
         ResponseFuture::first(attempt, call)
     }
@@ -86,7 +86,7 @@ where
 
 impl Settings {
     /// `None`: whatever comes of this call, it is not sent again.
-    fn plan(&self, request: &http::request::Parts) -> Option<Plan> {
+    fn plan<B>(&self, request: &Request<B>) -> Option<Plan> {
         if self.policy.is_off() {
             return None;
         }

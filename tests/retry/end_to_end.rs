@@ -290,3 +290,28 @@ async fn a_plain_http_client_is_retried() {
     assert!(tower::Service::call(&mut stack, post).await.unwrap_err().is_connect());
     assert_eq!(counted.load(SeqCst), 2, "waits drawn");
 }
+
+#[tokio::test]
+async fn all_layers_fit_together_around_a_channel() {
+    use tower_dapr::{
+        breaker::BreakerLayer,
+        metrics::MetricsLayer,
+        observe::ObserveLayer,
+        outbound::{ApiTokenLayer, Dapr},
+        retry::is_retry,
+        trace::TraceLayer,
+    };
+
+    let server = Server::new(|n| if n == 0 { Reply::Fails(Code::Unavailable) } else { Reply::Ok }).await;
+    let stack = tower::ServiceBuilder::new()
+        .layer(ObserveLayer::new((TraceLayer::client(), MetricsLayer::client())))
+        .layer(DeadlineLayer::per_call(60_000 * MS))
+        .layer(RetryLayer::new(fast()))
+        .layer(TraceLayer::client().with_filter(is_retry))
+        .layer(BreakerLayer::default())
+        .layer(DeadlineLayer::per_attempt(30_000 * MS))
+        .layer(ApiTokenLayer::new(None))
+        .service(channel(server.address));
+    assert!(Dapr::new(stack).state("s").get::<u32>("k").await.unwrap().is_none());
+    assert_eq!(server.requests(), 2);
+}

@@ -1,0 +1,113 @@
+use http::{Extensions, HeaderName, HeaderValue, Method, Uri, Version, request};
+use tonic::GrpcMethod;
+
+use crate::deadline::Deadline;
+
+/// What it takes to make a request's head again.
+///
+/// Kept of every call that may be tried again, and hardly ever used: so it is cheaper to make than a clone of the head.
+pub(super) struct Kept {
+    method: Method,
+    pub(super) uri: Uri,
+    version: Version,
+    headers: Vec<(HeaderName, HeaderValue)>,
+    extensions: KeptExtensions,
+}
+
+enum KeptExtensions {
+    /// Those that nearly every call has, and no other.
+    Known {
+        grpc: Option<GrpcMethod<'static>>,
+        deadline: Option<Deadline>,
+    },
+    Any(Extensions),
+}
+
+impl Kept {
+    #[inline]
+    pub(super) fn new(head: &request::Parts) -> Self {
+        let mut headers = Vec::with_capacity(head.headers.len());
+        for (name, value) in &head.headers {
+            headers.push((name.clone(), value.clone()));
+        }
+        Self {
+            method: head.method.clone(),
+            uri: head.uri.clone(),
+            version: head.version,
+            headers,
+            extensions: KeptExtensions::new(&head.extensions),
+        }
+    }
+
+    /// The head of a further attempt.
+    pub(super) fn head(&self) -> request::Parts {
+        let (mut head, ()) = http::Request::new(()).into_parts();
+        head.method = self.method.clone();
+        head.uri = self.uri.clone();
+        head.version = self.version;
+        for (name, value) in &self.headers {
+            head.headers.append(name, value.clone());
+        }
+        match &self.extensions {
+            KeptExtensions::Any(extensions) => head.extensions = extensions.clone(),
+            KeptExtensions::Known { grpc, deadline } => {
+                if let Some(grpc) = grpc {
+                    head.extensions.insert(grpc.clone());
+                }
+                if let Some(deadline) = deadline {
+                    head.extensions.insert(deadline.clone());
+                }
+            }
+        }
+        head
+    }
+}
+
+impl KeptExtensions {
+    fn new(extensions: &Extensions) -> Self {
+        let grpc = extensions.get::<GrpcMethod<'static>>();
+        let deadline = extensions.get::<Deadline>();
+        if extensions.len() == usize::from(grpc.is_some()) + usize::from(deadline.is_some()) {
+            Self::Known { grpc: grpc.cloned(), deadline: deadline.cloned() }
+        } else {
+            Self::Any(extensions.clone())
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use http::{Request, Version};
+    use tonic::GrpcMethod;
+
+    use super::{Kept, KeptExtensions};
+    use crate::deadline::Deadline;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_head_is_made_again_as_it_was() {
+        let (mut head, ()) = Request::put("http://a/b?c")
+            .version(Version::HTTP_2)
+            .header("x", "1")
+            .header("y", "2")
+            .header("x", "3")
+            .body(())
+            .unwrap()
+            .into_parts();
+        head.extensions.insert(GrpcMethod::new("S", "M"));
+        head.extensions.insert(Deadline::after(Duration::from_secs(1)));
+        let kept = Kept::new(&head);
+        assert!(matches!(kept.extensions, KeptExtensions::Known { .. }));
+        let made = kept.head();
+        assert_eq!((&made.method, &made.uri, made.version), (&head.method, &head.uri, head.version));
+        assert_eq!(made.headers, head.headers);
+        assert_eq!(made.extensions.get::<GrpcMethod<'static>>().unwrap().method(), "M");
+        assert!(made.extensions.get::<Deadline>().is_some());
+
+        head.extensions.insert(7_u8);
+        let made = Kept::new(&head).head();
+        assert_eq!(made.extensions.get::<u8>(), Some(&7));
+        assert!(made.extensions.get::<Deadline>().is_some() && made.extensions.get::<GrpcMethod<'static>>().is_some());
+    }
+}
