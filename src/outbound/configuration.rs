@@ -3,17 +3,13 @@ use std::{
     fmt,
     future::poll_fn,
     pin::Pin,
-    sync::{Arc, Mutex, PoisonError},
     task::{Context, Poll},
     time::Duration,
 };
 
 use dapr::dapr::proto::{
     common::v1::ConfigurationItem as Item,
-    runtime::v1::{
-        GetConfigurationRequest, SubscribeConfigurationRequest, SubscribeConfigurationResponse,
-        UnsubscribeConfigurationRequest,
-    },
+    runtime::v1::{GetConfigurationRequest, SubscribeConfigurationRequest, SubscribeConfigurationResponse},
 };
 use tokio_stream::Stream;
 use tonic::{Code, Streaming};
@@ -27,7 +23,6 @@ use crate::Error;
 
 const GET: &str = "get configuration from";
 const SUBSCRIBE: &str = "subscribe to configuration of";
-const UNSUBSCRIBE: &str = "unsubscribe from configuration of";
 
 /// A configuration store. Made by [`Dapr::configuration`].
 ///
@@ -100,7 +95,8 @@ impl Configuration {
     ///
     /// The stream connects when it is first polled. It never ends by itself: after the connection was lost it subscribes
     /// again (after 100 ms, later after up to 10 s) and gives all items as they are then, so that no change is missed,
-    /// though one may be told twice. Dropping it unsubscribes, if there is a tokio runtime to do so in.
+    /// though one may be told twice. Dropping it unsubscribes: the call is cut, which is how daprd wants it
+    /// (`UnsubscribeConfiguration` is deprecated since 1.18 at the latest).
     ///
     /// # Errors
     ///
@@ -110,14 +106,12 @@ impl Configuration {
         let session = Session {
             configuration: self.clone(),
             keys: keys.into_iter().map(Into::into).collect(),
-            live: Arc::default(),
             stream: None,
             was_connected: false,
             backoff: Backoff::new(Duration::from_millis(100), Duration::from_secs(10)),
         };
-        let (store, live) = (self.store.clone(), Arc::clone(&session.live));
         let items = futures_util::stream::unfold(Some(session), |session| async { session?.next().await });
-        ConfigurationStream { store, live, items: Box::pin(items) }
+        ConfigurationStream { store: self.store.clone(), items: Box::pin(items) }
     }
 }
 
@@ -136,12 +130,8 @@ impl fmt::Debug for ConfigurationItem {
 #[must_use = "nothing is subscribed to until it is polled"]
 pub struct ConfigurationStream {
     store: Component,
-    live: Live,
     items: Pin<Box<dyn Stream<Item = Result<ConfigurationItems, Error>> + Send>>,
 }
-
-/// The id of the subscription, while there is one.
-type Live = Arc<Mutex<Option<String>>>;
 
 impl ConfigurationStream {
     /// The next items. Cancel safe.
@@ -151,18 +141,6 @@ impl ConfigurationStream {
     /// As [`Configuration::subscribe`] says.
     pub async fn next(&mut self) -> Option<Result<ConfigurationItems, Error>> {
         poll_fn(|cx| self.items.as_mut().poll_next(cx)).await
-    }
-
-    /// Unsubscribes. Dropping the stream does too, but does not wait for it, and tells no error.
-    ///
-    /// # Errors
-    ///
-    /// If the call fails. That there is no such subscription any more is no error.
-    pub async fn unsubscribe(self) -> Result<(), Error> {
-        match take(&self.live) {
-            Some(id) => unsubscribe(self.store.clone(), id).await,
-            None => Ok(()),
-        }
     }
 }
 
@@ -174,40 +152,16 @@ impl Stream for ConfigurationStream {
     }
 }
 
-impl Drop for ConfigurationStream {
-    fn drop(&mut self) {
-        let (Some(id), Ok(runtime)) = (take(&self.live), tokio::runtime::Handle::try_current()) else { return };
-        let store = self.store.clone();
-        runtime.spawn(async move {
-            if let Err(error) = unsubscribe(store, id).await {
-                tracing::debug!(%error, "the subscription of a dropped stream is left to the sidecar");
-            }
-        });
-    }
-}
-
 impl fmt::Debug for ConfigurationStream {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ConfigurationStream").field("store", &self.store).finish_non_exhaustive()
     }
 }
 
-fn take(live: &Live) -> Option<String> {
-    live.lock().unwrap_or_else(PoisonError::into_inner).take()
-}
-
-async fn unsubscribe(store: Component, id: String) -> Result<(), Error> {
-    let (mut client, store_name) = store.call(UNSUBSCRIBE)?;
-    let request = UnsubscribeConfigurationRequest { store_name, id };
-    client.unsubscribe_configuration(request).await.map_err(store.failed(UNSUBSCRIBE))?;
-    Ok(())
-}
-
 /// What a stream knows between two items.
 struct Session {
     configuration: Configuration,
     keys: Vec<String>,
-    live: Live,
     stream: Option<Streaming<SubscribeConfigurationResponse>>,
     was_connected: bool,
     backoff: Backoff,
@@ -233,7 +187,6 @@ impl Session {
                 Ok(items) => return Some((Ok(items), Some(self))),
                 Err(error) => {
                     self.stream = None;
-                    take(&self.live);
                     if is_permanent(&error, self.was_connected) {
                         return Some((Err(error), None));
                     }
@@ -256,11 +209,10 @@ impl Session {
         let request = SubscribeConfigurationRequest { store_name, keys, metadata };
         let answer = client.subscribe_configuration(request).await.map_err(store.failed(SUBSCRIBE))?;
         let mut stream = answer.into_inner();
-        // The first message carries the id, and says that the store has agreed.
-        let Some(first) = stream.message().await.map_err(store.failed(SUBSCRIBE))? else {
+        // The first message holds no items: it says that the store has agreed.
+        if stream.message().await.map_err(store.failed(SUBSCRIBE))?.is_none() {
             return Err(Error::protocol(SUBSCRIBE, store.name(), "the sidecar ended the subscription"));
-        };
-        *self.live.lock().unwrap_or_else(PoisonError::into_inner) = Some(first.id).filter(|id| !id.is_empty());
+        }
         self.stream = Some(stream);
         self.was_connected = true;
         self.configuration.read(self.keys.clone()).await

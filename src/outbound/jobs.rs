@@ -113,8 +113,8 @@ impl Jobs {
 ///
 /// When awaited: if the name is empty, there is neither schedule nor due time, or the data cannot be written as JSON
 /// ([`Error::is_invalid`]; nothing was sent); the job is there already ([`Error::is_already_exists`], unless
-/// [`overwrite`](Self::overwrite)); Dapr cannot read a time (`INVALID_ARGUMENT`); there is no scheduler
-/// ([`Error::is_timeout`], after up to 30 s); or the call fails.
+/// [`overwrite`](Self::overwrite)); Dapr cannot read a time (`INTERNAL`); there is no scheduler ([`Error::is_timeout`],
+/// after up to 30 s); or the call fails.
 #[must_use = "nothing is scheduled until it is awaited"]
 pub struct ScheduleJob {
     name: Component,

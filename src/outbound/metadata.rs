@@ -31,7 +31,7 @@ impl Dapr {
         Ok(())
     }
 
-    /// Asks the sidecar to end. Calls that come after it fail with `UNAVAILABLE`.
+    /// Asks the sidecar to end. It ends what it is doing first; then calls fail with `UNAVAILABLE`.
     ///
     /// # Errors
     ///

@@ -62,9 +62,9 @@ steer! {
     pause: pause_workflow_beta1(PauseWorkflowRequest), "pause workflow";
     /// Lets a paused instance go on.
     resume: resume_workflow_beta1(ResumeWorkflowRequest), "resume workflow";
-    /// Ends an instance. One that is not known is `NOT_FOUND`.
+    /// Ends an instance. One that is not known is an error: `NOT_FOUND`, or `INTERNAL` where no app runs workflows.
     terminate: terminate_workflow_beta1(TerminateWorkflowRequest), "terminate workflow";
-    /// Forgets an instance that has ended. One that is not known is `NOT_FOUND`.
+    /// Forgets an instance that has ended. One that is not known is an error, as for [`terminate`](Self::terminate).
     purge: purge_workflow_beta1(PurgeWorkflowRequest), "purge workflow";
 }
 

@@ -70,20 +70,25 @@ async fn reminders_are_registered_read_and_forgotten() {
     assert_eq!((request.overwrite, &request.data[..]), (Some(false), &b"\"tea\""[..]));
     assert_eq!(request.failure_policy, Some(policy.into()));
 
-    let data = Some(Any { type_url: String::new(), value: b"\"tea\"".into() });
+    // As daprd 1.18 answers: bytes, of a JSON string, of base64.
+    let type_url = "type.googleapis.com/google.protobuf.BytesValue".to_owned();
+    let data = Some(Any { type_url, value: b"\n\n\"InRlYSI=\"".into() });
     let found = GetActorReminderResponse { due_time: Some("1m".into()), data: data.clone(), ..Default::default() };
     server.answer("GetActorReminder", Answer::message(&found));
     server.answer("GetActorReminder", Answer::error(Code::NotFound, "no such reminder"));
     let reminder = cart(&server).reminder("checkout").await.unwrap().unwrap();
     assert_eq!((reminder.name(), reminder.due(), reminder.period()), ("checkout", Some("1m"), None));
-    assert_eq!(reminder.json::<String>().unwrap(), "tea");
+    assert_eq!((reminder.json::<String>().unwrap().as_str(), &reminder.bytes()[..]), ("tea", &b"\"tea\""[..]));
     assert!(cart(&server).reminder("checkout").await.unwrap().is_none());
 
+    // Registered over HTTP: JSON as it was sent, which may look like base64.
+    let data = Some(Any { type_url: String::new(), value: b"\"test\"".into() });
     let reminder = Some(ActorReminder { period: Some("1h".into()), data, ..ActorReminder::default() });
     let reminders = vec![NamedActorReminder { name: "checkout".into(), reminder }];
     server.answer("ListActorReminders", Answer::message(&ListActorRemindersResponse { reminders }));
     let reminders = cart(&server).reminders().await.unwrap();
     assert_eq!((reminders[0].name(), reminders[0].period()), ("checkout", Some("1h")));
+    assert_eq!(reminders[0].json::<String>().unwrap(), "test");
 
     cart(&server).unregister_reminder("checkout").await.unwrap();
     assert_eq!(server.one::<UnregisterActorReminderRequest>("UnregisterActorReminder").name, "checkout");

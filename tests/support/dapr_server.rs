@@ -46,6 +46,7 @@ pub struct Answer {
     messages: Vec<Vec<u8>>,
     status: Option<Status>,
     hangs: bool,
+    held_by: Option<Arc<()>>,
 }
 
 impl DaprServer {
@@ -126,6 +127,12 @@ impl Answer {
         self
     }
 
+    /// Lets one see whether the call still lives: its body keeps a clone.
+    pub fn held_by(mut self, call: &Arc<()>) -> Self {
+        self.held_by = Some(call.clone());
+        self
+    }
+
     fn into_response(self) -> Response<Body> {
         let mut trailers = HeaderMap::new();
         let status = self.status.unwrap_or_else(|| Status::ok(""));
@@ -136,9 +143,14 @@ impl Answer {
             frame.extend(message);
             Frame::data(Bytes::from(frame))
         });
+        let held_by = self.held_by;
         let frames = stream::iter(data.map(Ok::<_, Infallible>).collect::<Vec<_>>());
         let body = if self.hangs {
-            Body::new(StreamBody::new(frames.chain(stream::pending())))
+            let never = stream::poll_fn(move |_| {
+                let _ = &held_by;
+                Poll::Pending
+            });
+            Body::new(StreamBody::new(frames.chain(never)))
         } else {
             Body::new(StreamBody::new(frames.chain(stream::iter([Ok(Frame::trailers(trailers))]))))
         };

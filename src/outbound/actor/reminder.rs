@@ -1,5 +1,6 @@
 use std::fmt;
 
+use base64::{Engine, prelude::BASE64_STANDARD as BASE64};
 use bytes::Bytes;
 use dapr::dapr::proto::runtime::v1::{
     ActorReminder as Message, GetActorReminderRequest, ListActorRemindersRequest, RegisterActorReminderRequest,
@@ -135,13 +136,14 @@ macro_rules! schedule_setters {
             self
         }
 
-        /// The data that the actor is given: this value as JSON.
+        /// The data that the actor is given: this value as JSON, which arrives as base64 in a JSON string, as all bytes do
+        /// that come to Dapr over gRPC.
         pub fn json<T: Serialize + ?Sized>(mut self, data: &T) -> Self {
             self.data = Payload::json(data);
             self
         }
 
-        /// The data that the actor is given: these bytes.
+        /// The data that the actor is given: these bytes, which arrive as base64 in a JSON string.
         pub fn bytes(mut self, data: impl Into<Bytes>) -> Self {
             self.data = Payload::bytes(data);
             self
@@ -272,19 +274,37 @@ impl ActorReminder {
         self.message.ttl.as_deref()
     }
 
-    /// The data.
+    /// The data, of a reminder that was registered over gRPC, as [`Actor::register_reminder`] does.
     #[must_use]
-    pub fn bytes(&self) -> &[u8] {
-        self.message.data.as_ref().map_or(&[], |data| &data.value)
+    pub fn bytes(&self) -> Bytes {
+        let stored = self.stored();
+        unwrap_base64(&stored).unwrap_or(stored)
     }
 
-    /// The data, read as JSON.
+    /// The data, read as JSON; also of a reminder that was registered over HTTP.
     ///
     /// # Errors
     ///
     /// If the data is not a `T` ([`Error::is_decode`]).
     pub fn json<T: DeserializeOwned>(&self) -> Result<T, Error> {
-        self.actor_type.decode(GET, self.bytes())
+        let stored = self.stored();
+        // A text that was registered over HTTP may happen to be base64, but hardly of JSON.
+        match unwrap_base64(&stored).map(|data| serde_json::from_slice(&data)) {
+            Some(Ok(value)) => Ok(value),
+            _ => self.actor_type.decode(GET, &stored),
+        }
+    }
+
+    /// The JSON that Dapr keeps.
+    fn stored(&self) -> Bytes {
+        let Some(data) = &self.message.data else { return Bytes::new() };
+        // daprd wraps it in a `google.protobuf.BytesValue`: one field of bytes.
+        if data.type_url.ends_with("google.protobuf.BytesValue")
+            && let Ok(inner) = data.to_msg::<Vec<u8>>()
+        {
+            return inner.into();
+        }
+        data.value.clone().into()
     }
 }
 
@@ -293,4 +313,10 @@ impl fmt::Debug for ActorReminder {
         let (actor_type, name) = (&self.actor_type, &self.name);
         f.debug_struct("ActorReminder").field("actor_type", actor_type).field("name", name).finish_non_exhaustive()
     }
+}
+
+/// What a JSON string of base64 stands for: how Dapr keeps bytes.
+fn unwrap_base64(json: &[u8]) -> Option<Bytes> {
+    let text: String = serde_json::from_slice(json).ok()?;
+    BASE64.decode(text).ok().map(Bytes::from)
 }

@@ -19,8 +19,7 @@ impl Actor {
     ///
     /// # Errors
     ///
-    /// If type or id is empty ([`Error::is_invalid`]), the value is not a `T` ([`Error::is_decode`]), or the call fails, as
-    /// it does for an actor that this app does not host.
+    /// If type or id is empty ([`Error::is_invalid`]), the value is not a `T` ([`Error::is_decode`]), or the call fails.
     pub async fn state<T: DeserializeOwned>(&self, key: impl Into<String>) -> Result<Option<T>, Error> {
         let (mut client, actor_type, actor_id) = self.call(GET)?;
         let request = GetActorStateRequest { actor_type, actor_id, key: key.into() };
@@ -67,7 +66,8 @@ impl ActorTransaction {
         self
     }
 
-    /// Writes a value as JSON, for this long, in whole seconds, rounded up.
+    /// Writes a value as JSON, for this long, in whole seconds, rounded up. Dapr refuses it unless its feature
+    /// `ActorStateTTL` is enabled.
     pub fn save_for<T: Serialize + ?Sized>(mut self, key: impl Into<String>, value: &T, ttl: Duration) -> Self {
         let ttl = whole_seconds(ttl);
         if ttl.is_none() {

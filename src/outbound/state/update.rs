@@ -1,6 +1,7 @@
 use std::time::Duration;
 
 use serde::{Serialize, de::DeserializeOwned};
+use tonic::Code;
 
 use super::State;
 use crate::{Error, outbound::backoff::Backoff};
@@ -22,7 +23,7 @@ impl State {
     /// # }
     /// ```
     ///
-    /// The first write of a key relies on the store refusing to overwrite without an etag, which Redis' does not.
+    /// The first write of a key relies on [`first_write`](super::Save::first_write), which says what is special in Redis.
     ///
     /// # Errors
     ///
@@ -44,15 +45,23 @@ impl State {
             let (old, etag) = self.get(key.clone()).await?.map(|entry| (entry.value, entry.etag)).unzip();
             let value = change(old);
             let save = self.save(key.clone(), &value);
+            let is_first = etag.is_none();
             let save = match etag {
                 Some(etag) => save.if_match(etag),
                 None => save.first_write(),
             };
             match save.await {
                 Ok(()) => return Ok(value),
-                Err(error) if error.is_etag_mismatch() && attempts < ATTEMPTS => backoff.pause().await,
+                Err(error) if is_conflict(&error, is_first) && attempts < ATTEMPTS => backoff.pause().await,
                 Err(error) => return Err(error),
             }
         }
     }
+}
+
+/// Redis' store calls it INTERNAL when the script that writes finds an item where it should write the first: nothing was
+/// written then (`dapr/components-contrib:state/redis/redis.go`, `setDefaultQuery`).
+fn is_conflict(error: &Error, is_first: bool) -> bool {
+    error.is_etag_mismatch()
+        || is_first && error.code() == Some(Code::Internal) && error.message().contains("user_script")
 }

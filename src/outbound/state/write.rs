@@ -40,8 +40,9 @@ impl Write {
             // daprd would write without looking.
             self.invalid = Some("the etag is empty: the store gives none");
         }
+        // Without FIRST_WRITE, which adds nothing to an etag, and after which Redis' store would refuse each write without
+        // one (`dapr/components-contrib:state/redis/redis.go`, `setDefaultQuery`).
         self.etag = Some(etag);
-        self.options().concurrency = StateConcurrency::ConcurrencyFirstWrite.into();
     }
 
     fn options(&mut self) -> &mut StateOptions {
@@ -100,7 +101,10 @@ impl Save {
         self
     }
 
-    /// First write wins: without an etag, refused if the item exists (by stores that can: Redis' cannot).
+    /// First write wins: without an etag, refused if the item exists ([`Error::is_etag_mismatch`]).
+    ///
+    /// Redis' store refuses only if the item was written this way too, calls it `INTERNAL`, and from then on refuses
+    /// unconditional writes of the item as well, until it is deleted.
     pub fn first_write(mut self) -> Self {
         self.write.options().concurrency = StateConcurrency::ConcurrencyFirstWrite.into();
         self
