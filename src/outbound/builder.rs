@@ -4,7 +4,9 @@ use opentelemetry::{
 };
 use tower::ServiceBuilder;
 
-use super::{ApiToken, ApiTokenLayer, Dapr, DaprService, Endpoint, HttpEndpoint, endpoint::token_from_env};
+use super::{
+    ApiToken, ApiTokenLayer, Dapr, DaprService, Endpoint, HttpEndpoint, dapr::Settings, endpoint::token_from_env,
+};
 use crate::{Error, metrics::MetricsLayer, observe::ObserveLayer, trace::TraceLayer};
 
 /// Builds a [`Dapr`] over the ready stack. Made by [`Dapr::builder`].
@@ -90,6 +92,7 @@ impl Builder {
             // Next to the channel: no other layer sees the token.
             .layer(ApiTokenLayer::new(token))
             .service(channel);
-        Ok(Dapr::with_settings(DaprService::new(stack), endpoint.max_inbound(), http))
+        let settings = Settings { max_inbound: endpoint.max_inbound(), gzip: endpoint.is_gzip(), http };
+        Ok(Dapr::with_settings(DaprService::new(stack), settings))
     }
 }

@@ -35,10 +35,18 @@ pub struct Dapr {
 
 struct Inner {
     service: DaprService,
+    settings: Settings,
+}
+
+/// What a handle knows beside its stack.
+#[derive(Default)]
+pub(super) struct Settings {
     /// How large an answer may be, in bytes. `None`: as large as tonic allows, 4 MiB.
-    max_inbound: Option<usize>,
+    pub(super) max_inbound: Option<usize>,
+    /// Compress, and ask for the same? Only with feature `gzip`.
+    pub(super) gzip: bool,
     /// Where to ask for health.
-    http: Option<HttpEndpoint>,
+    pub(super) http: Option<HttpEndpoint>,
 }
 
 impl Dapr {
@@ -88,15 +96,23 @@ impl Dapr {
     /// The generated client over the same stack: for calls, and settings of calls, that have no method here.
     #[must_use]
     pub fn raw(&self) -> DaprClient<DaprService> {
-        let client = DaprClient::new(self.service());
-        match self.inner.max_inbound {
-            Some(bytes) => client.max_decoding_message_size(bytes),
-            None => client,
+        let &Settings { max_inbound, gzip, .. } = &self.inner.settings;
+        let mut client = DaprClient::new(self.service());
+        if let Some(bytes) = max_inbound {
+            client = client.max_decoding_message_size(bytes);
         }
+        if gzip {
+            #[cfg(feature = "gzip")]
+            {
+                use tonic::codec::CompressionEncoding::Gzip;
+                client = client.send_compressed(Gzip).accept_compressed(Gzip);
+            }
+        }
+        client
     }
 
-    pub(super) fn with_settings(service: DaprService, max_inbound: Option<usize>, http: Option<HttpEndpoint>) -> Self {
-        Self { inner: Arc::new(Inner { service, max_inbound, http }) }
+    pub(super) fn with_settings(service: DaprService, settings: Settings) -> Self {
+        Self { inner: Arc::new(Inner { service, settings }) }
     }
 
     /// The stack itself.
@@ -106,7 +122,7 @@ impl Dapr {
 
     /// The HTTP API of the same sidecar, if it is known. Only health is asked there.
     pub(super) fn http(&self) -> Option<&HttpEndpoint> {
-        self.inner.http.as_ref()
+        self.inner.settings.http.as_ref()
     }
 
     /// Service invocation: calls a method of another app.
@@ -176,7 +192,7 @@ impl Dapr {
 
 impl From<DaprService> for Dapr {
     fn from(service: DaprService) -> Self {
-        Self::with_settings(service, None, None)
+        Self::with_settings(service, Settings::default())
     }
 }
 
@@ -224,5 +240,24 @@ impl Service<Request<TonicBody>> for DaprService {
 impl fmt::Debug for DaprService {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("DaprService")
+    }
+}
+
+#[cfg(all(test, feature = "gzip"))]
+mod tests {
+    use super::{Dapr, DaprService, Settings};
+
+    #[tokio::test]
+    async fn messages_are_compressed_when_asked_to() {
+        let stack = tower::service_fn(|request: http::Request<tonic::body::Body>| async move {
+            assert_eq!(request.headers()["grpc-encoding"], "gzip");
+            assert_eq!(request.headers()["grpc-accept-encoding"], "gzip,identity");
+            let answer =
+                http::Response::builder().header("content-type", "application/grpc").header("grpc-status", "5");
+            Ok::<_, std::convert::Infallible>(answer.body(tonic::body::Body::empty()).expect("it is whole"))
+        });
+        let settings = Settings { gzip: true, ..Settings::default() };
+        let dapr = Dapr::with_settings(DaprService::new(stack), settings);
+        assert!(dapr.state("shelf").get::<u32>("tea").await.unwrap_err().is_not_found());
     }
 }

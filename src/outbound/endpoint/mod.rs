@@ -73,6 +73,7 @@ pub struct Endpoint {
     connect_timeout: Duration,
     keep_alive: Option<Duration>,
     max_inbound: Option<usize>,
+    gzip: bool,
     #[cfg(feature = "tls")]
     tls: Tls,
 }
@@ -90,6 +91,7 @@ impl Endpoint {
             connect_timeout: DEFAULT_CONNECT_TIMEOUT,
             keep_alive: Some(DEFAULT_KEEP_ALIVE),
             max_inbound: None,
+            gzip: false,
             #[cfg(feature = "tls")]
             tls: Tls::new(),
         }
@@ -172,6 +174,21 @@ impl Endpoint {
     pub fn tls(mut self, tls: Tls) -> Self {
         self.tls = tls;
         self
+    }
+
+    /// Compresses what is sent with gzip, and asks for the same. Defaults to no: a sidecar is on the same machine. Layers
+    /// cannot read the names of components and topics in compressed messages, so spans and metrics are without them. Used by
+    /// [`Builder`](super::Builder).
+    #[cfg(feature = "gzip")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "gzip")))]
+    #[must_use]
+    pub fn gzip(mut self) -> Self {
+        self.gzip = true;
+        self
+    }
+
+    pub(super) const fn is_gzip(&self) -> bool {
+        self.gzip
     }
 
     pub(super) const fn max_inbound(&self) -> Option<usize> {
