@@ -36,6 +36,8 @@ pin_project! {
         Receiving { #[pin] receive: Receive<B>, delivery: Option<Delivery<S>> },
         // Polls the inner service's future.
         Calling { #[pin] inner: F, bulk: Option<Batch>, on_undecodable: Outcome },
+        // The answer in the inner service's place.
+        Refused { refusal: Option<Refusal> },
     }
 }
 
@@ -49,7 +51,7 @@ pub(super) struct Delivery<S> {
 }
 
 /// The answer in the inner service's place. Boxed, since it is seldom.
-type Refusal = Box<Response<Bytes>>;
+pub(super) type Refusal = Box<Response<Bytes>>;
 
 /// Counts a client that went away before its event was read.
 struct Unread {
@@ -72,6 +74,10 @@ pub(crate) struct OnUndecodable(pub(crate) Outcome);
 impl<S, B, F> ResponseFuture<S, B, F> {
     pub(super) const fn calling(inner: F, bulk: Option<Batch>, on_undecodable: Outcome) -> Self {
         Self { state: State::Calling { inner, bulk, on_undecodable } }
+    }
+
+    pub(super) const fn refused(refusal: Refusal) -> Self {
+        Self { state: State::Refused { refusal: Some(refusal) } }
     }
 
     pub(super) const fn receiving(receive: Receive<B>, delivery: Delivery<S>) -> Self {
@@ -98,8 +104,12 @@ where
                     let on_undecodable = delivery.settings.on_undecodable;
                     match delivery.call(received) {
                         Ok((inner, bulk)) => state.set(State::Calling { inner, bulk, on_undecodable }),
-                        Err(refusal) => return Poll::Ready(Ok((*refusal).map(ResponseBody::answer))),
+                        Err(refusal) => state.set(State::Refused { refusal: Some(refusal) }),
                     }
+                }
+                StateProjection::Refused { refusal } => {
+                    let refusal = refusal.take().expect("not polled after it was ready");
+                    return Poll::Ready(Ok((*refusal).map(ResponseBody::answer)));
                 }
                 StateProjection::Calling { inner, bulk, on_undecodable } => {
                     let response = ready!(inner.poll(cx))?;
@@ -135,56 +145,74 @@ impl<S> Delivery<S> {
             let message = self.mode.decode(&self.head.headers, &body, &self.settings.limits);
             message.map(|message| (body, message)).map_err(Unreadable::Undecodable)
         });
-        let (body, message) = decoded.map_err(|reason| self.refuse(&reason))?;
-        let mut bulk = None;
-        match message.map(|message| if self.settings.octets_are_json { message.read_octets_as_json() } else { message })
-        {
-            None => {}
-            Some(Message::One(event)) => drop(self.head.extensions.insert(event)),
-            Some(Message::Many(batch)) => {
-                self.warn_of_refused(&batch);
-                self.head.extensions.insert(OnUndecodable(self.settings.on_undecodable));
-                bulk = Some(batch.clone()).filter(Batch::is_bulk);
-                self.head.extensions.insert(batch);
-            }
-        }
+        let Unread { metrics, .. } = &self.unread;
+        let (body, message) =
+            decoded.map_err(|reason| refuse(&reason, self.mode == Mode::Bulk, &self.head, &self.settings, metrics))?;
+        let bulk = message.and_then(|message| admit(message, &mut self.head, &self.settings, metrics));
         Ok((self.ready.call(Request::from_parts(self.head, body.into())), bulk))
     }
+}
 
-    fn refuse(&self, reason: &Unreadable) -> Refusal {
-        let outcome = reason.outcome(self.settings.on_undecodable);
-        self.unread.metrics.refused(1, outcome, reason.error_type());
-        tracing::warn!(
-            path = %Printable::name(self.head.uri.path()),
-            pubsub = %Printable::name(self.pubsub()),
-            %outcome,
-            %reason,
-            "event refused"
-        );
-        Box::new(if self.mode == Mode::Bulk { respond_unread_bulk(outcome) } else { respond(outcome) })
+/// Hands decoded events on in the request's extensions. Gives back a bulk delivery, which wants an answer for each entry.
+pub(super) fn admit(
+    message: Message,
+    head: &mut request::Parts,
+    settings: &Settings,
+    metrics: &ProcessMetrics,
+) -> Option<Batch> {
+    match if settings.octets_are_json { message.read_octets_as_json() } else { message } {
+        Message::One(event) => {
+            head.extensions.insert(event);
+            None
+        }
+        Message::Many(batch) => {
+            warn_of_refused(&batch, head, settings, metrics);
+            head.extensions.insert(OnUndecodable(settings.on_undecodable));
+            head.extensions.insert(batch.clone());
+            Some(batch).filter(Batch::is_bulk)
+        }
     }
+}
 
-    /// One warning for all, or a batch of bad events would flood the log.
-    fn warn_of_refused(&self, batch: &Batch) {
-        let mut errors = batch.entries().iter().filter_map(|entry| entry.event().err());
-        let Some(reason) = errors.next() else { return };
-        let count = 1 + errors.count();
-        let outcome = self.settings.on_undecodable;
-        self.unread.metrics.refused(count as u64, outcome, "decode_error");
-        tracing::warn!(
-            path = %Printable::name(self.head.uri.path()),
-            pubsub = %Printable::name(self.pubsub()),
-            count,
-            of = batch.entries().len(),
-            %outcome,
-            first_reason = %reason,
-            "events of a batch refused"
-        );
-    }
+pub(super) fn refuse(
+    reason: &Unreadable,
+    is_bulk: bool,
+    head: &request::Parts,
+    settings: &Settings,
+    metrics: &ProcessMetrics,
+) -> Refusal {
+    let outcome = reason.outcome(settings.on_undecodable);
+    metrics.refused(1, outcome, reason.error_type());
+    tracing::warn!(
+        path = %Printable::name(head.uri.path()),
+        pubsub = %Printable::name(pubsub(head)),
+        %outcome,
+        %reason,
+        "event refused"
+    );
+    Box::new(if is_bulk { respond_unread_bulk(outcome) } else { respond(outcome) })
+}
 
-    fn pubsub(&self) -> &str {
-        self.head.headers.get("pubsubname").and_then(|name| name.to_str().ok()).unwrap_or_default()
-    }
+/// One warning for all, or a batch of bad events would flood the log.
+fn warn_of_refused(batch: &Batch, head: &request::Parts, settings: &Settings, metrics: &ProcessMetrics) {
+    let mut errors = batch.entries().iter().filter_map(|entry| entry.event().err());
+    let Some(reason) = errors.next() else { return };
+    let count = 1 + errors.count();
+    let outcome = settings.on_undecodable;
+    metrics.refused(count as u64, outcome, "decode_error");
+    tracing::warn!(
+        path = %Printable::name(head.uri.path()),
+        pubsub = %Printable::name(pubsub(head)),
+        count,
+        of = batch.entries().len(),
+        %outcome,
+        first_reason = %reason,
+        "events of a batch refused"
+    );
+}
+
+fn pubsub(head: &request::Parts) -> &str {
+    head.headers.get("pubsubname").and_then(|name| name.to_str().ok()).unwrap_or_default()
 }
 
 impl<S, B, F> fmt::Debug for ResponseFuture<S, B, F> {
@@ -192,6 +220,7 @@ impl<S, B, F> fmt::Debug for ResponseFuture<S, B, F> {
         let state = match self.state {
             State::Receiving { .. } => "receiving",
             State::Calling { .. } => "calling",
+            State::Refused { .. } => "refused",
         };
         f.debug_tuple("ResponseFuture").field(&format_args!("{state}")).finish()
     }

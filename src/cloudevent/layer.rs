@@ -104,6 +104,10 @@ impl CloudEventLayer {
         self.change(|settings| settings.on_undecodable = outcome)
     }
 
+    pub(crate) fn limits(&self) -> &Limits {
+        &self.settings.limits
+    }
+
     fn change(mut self, change: impl FnOnce(&mut Settings)) -> Self {
         change(Arc::make_mut(&mut self.settings));
         self

@@ -118,7 +118,7 @@ pub(crate) use self::{
     body::{respond, respond_bulk},
     future::OnUndecodable,
     log::Printable,
-    mode::{Message, Mode},
+    mode::{Decoded, Message, Mode},
     read::read,
     subject::Subject,
 };

@@ -24,6 +24,13 @@ pub(crate) enum Message {
     Many(Batch),
 }
 
+/// In the extensions of a request: what somebody else has decoded, to be treated as if it had been here.
+#[derive(Debug, Clone)]
+pub(crate) struct Decoded {
+    pub(crate) message: Result<Message, DecodeError>,
+    pub(crate) is_bulk: bool,
+}
+
 const PUBSUB: HeaderName = HeaderName::from_static("pubsubname");
 const REQUIRED: [HeaderName; 4] = [
     HeaderName::from_static("ce-specversion"),

@@ -9,7 +9,11 @@ use http_body::Body;
 use tower_service::Service;
 
 use super::{
-    ProcessMetrics, ResponseBody, ResponseFuture, future::Delivery, layer::Settings, mode::Mode, read::receive,
+    ProcessMetrics, ResponseBody, ResponseFuture,
+    future::{Delivery, admit, refuse},
+    layer::Settings,
+    mode::{Decoded, Mode},
+    read::{Unreadable, receive},
     subject::Subject,
 };
 
@@ -42,6 +46,26 @@ impl<S> CloudEventService<S> {
     }
 }
 
+impl<S> CloudEventService<S> {
+    fn call_decoded<B>(&mut self, decoded: Decoded, request: Request<B>) -> ResponseFuture<S, B, S::Future>
+    where
+        S: Service<Request<B>>,
+    {
+        let (mut head, body) = request.into_parts();
+        match decoded.message {
+            Ok(message) => {
+                let bulk = admit(message, &mut head, &self.settings, &self.metrics);
+                let inner = self.inner.call(Request::from_parts(head, body));
+                ResponseFuture::calling(inner, bulk, self.settings.on_undecodable)
+            }
+            Err(error) => {
+                let reason = Unreadable::Undecodable(error);
+                ResponseFuture::refused(refuse(&reason, decoded.is_bulk, &head, &self.settings, &self.metrics))
+            }
+        }
+    }
+}
+
 impl<S, ReqBody, ResBody> Service<Request<ReqBody>> for CloudEventService<S>
 where
     // `Clone`: the service waits in the future until the body has been read.
@@ -57,7 +81,10 @@ where
         self.inner.poll_ready(cx)
     }
 
-    fn call(&mut self, request: Request<ReqBody>) -> Self::Future {
+    fn call(&mut self, mut request: Request<ReqBody>) -> Self::Future {
+        if let Some(decoded) = request.extensions_mut().remove::<Decoded>() {
+            return self.call_decoded(decoded, request);
+        }
         // An outer layer of this kind may have done it.
         let decoded = Subject::of(request.extensions());
         let Some(mode) = Mode::of(request.headers()).filter(|_| decoded.is_none()) else {

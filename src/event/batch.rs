@@ -122,6 +122,10 @@ impl Batch {
         Ok(Self { is_bulk: true, entries: entries.collect() })
     }
 
+    pub(super) fn bulk(entries: impl Iterator<Item = Entry>) -> Self {
+        Self { is_bulk: true, entries: entries.collect() }
+    }
+
     /// Did Dapr deliver it in bulk, so that it wants an answer for each entry?
     #[must_use]
     pub const fn is_bulk(&self) -> bool {

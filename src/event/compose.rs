@@ -31,6 +31,15 @@ impl<'l> Composer<'l> {
 
     /// Adds an attribute or, if the name is none of the specification's, an extension. An empty value is an absent one.
     pub(super) fn text(&mut self, name: &str, value: &str) -> Result<(), Kind> {
+        self.add(name, value, false)
+    }
+
+    /// Adds an extension whose value is JSON and no string.
+    pub(super) fn json(&mut self, name: &str, json: &str) -> Result<(), Kind> {
+        self.add(name, json, true)
+    }
+
+    fn add(&mut self, name: &str, value: &str, is_json: bool) -> Result<(), Kind> {
         let longest = self.limits.attribute_bytes();
         if name.len() > longest || value.len() > longest {
             return Err(Kind::AttributeTooLong { limit: longest });
@@ -54,7 +63,7 @@ impl<'l> Composer<'l> {
         let start = self.text.len();
         self.text.push_str(name);
         let name = Text::Slice(start..self.text.len());
-        self.extensions.push(Extension { name, value, is_json: false });
+        self.extensions.push(Extension { name, value, is_json });
         Ok(())
     }
 

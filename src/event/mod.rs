@@ -66,6 +66,7 @@
 
 mod batch;
 mod binary;
+mod callback;
 mod cloud_event;
 mod compose;
 mod data;
@@ -92,5 +93,6 @@ pub use self::{
 };
 pub(crate) use self::{
     binary::{Prefix, decode as decode_binary},
+    callback::json as json_of_protobuf,
     outcome::Tally,
 };

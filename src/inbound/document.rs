@@ -2,6 +2,9 @@
 
 use std::collections::BTreeMap;
 
+use dapr::dapr::proto::runtime::v1::{
+    BulkSubscribeConfig, ListTopicSubscriptionsResponse, TopicRoutes, TopicRule, TopicSubscription,
+};
 use serde::Serialize;
 
 use super::{
@@ -11,13 +14,13 @@ use super::{
 };
 
 /// All subscriptions, one entry a topic.
-#[derive(Debug, Default, Serialize)]
+#[derive(Debug, Clone, Default, Serialize)]
 #[serde(transparent)]
 pub(super) struct Document {
     entries: Vec<Entry>,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Clone, Serialize)]
 struct Entry {
     pubsubname: String,
     topic: String,
@@ -30,7 +33,7 @@ struct Entry {
     bulk: Option<BulkSubscribe>,
 }
 
-#[derive(Debug, Default, Serialize)]
+#[derive(Debug, Clone, Default, Serialize)]
 struct Routes {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     rules: Vec<Rule>,
@@ -38,7 +41,7 @@ struct Routes {
     default: Option<String>,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Clone, Serialize)]
 struct Rule {
     r#match: String,
     path: String,
@@ -49,6 +52,17 @@ impl Document {
     pub(super) fn add(&mut self, topic: &Topic) -> Result<String, SubscriptionError> {
         let entry = self.entry(topic);
         entry.merge(topic).map_err(|problem| SubscriptionError::new(topic.target(), problem))
+    }
+
+    /// The same for gRPC.
+    pub(super) fn to_proto(&self) -> ListTopicSubscriptionsResponse {
+        ListTopicSubscriptionsResponse { subscriptions: self.entries.iter().map(Entry::to_proto).collect() }
+    }
+
+    /// Where the events of a topic go that no rule wants.
+    pub(super) fn default_path(&self, pubsub: &str, topic: &str) -> Option<&str> {
+        let mut of_topic = self.entries.iter().filter(|entry| entry.pubsubname == pubsub && entry.topic == topic);
+        of_topic.find_map(|entry| entry.routes.default.as_deref())
     }
 
     fn entry(&mut self, topic: &Topic) -> &mut Entry {
@@ -69,6 +83,29 @@ impl Document {
 }
 
 impl Entry {
+    fn to_proto(&self) -> TopicSubscription {
+        let rules = self
+            .routes
+            .rules
+            .iter()
+            .map(|Rule { r#match, path }| TopicRule { r#match: r#match.clone(), path: path.clone() });
+        TopicSubscription {
+            pubsub_name: self.pubsubname.clone(),
+            topic: self.topic.clone(),
+            metadata: self.metadata.clone().into_iter().collect(),
+            routes: Some(TopicRoutes {
+                rules: rules.collect(),
+                default: self.routes.default.clone().unwrap_or_default(),
+            }),
+            dead_letter_topic: self.dead_letter_topic.clone().unwrap_or_default(),
+            bulk_subscribe: self.bulk.map(|bulk| BulkSubscribeConfig {
+                enabled: bulk.enabled,
+                max_messages_count: bulk.max_messages,
+                max_await_duration_ms: bulk.max_wait_ms,
+            }),
+        }
+    }
+
     fn merge(&mut self, topic: &Topic) -> Result<String, Problem> {
         let path = topic.path(self.routes.rules.len());
         match &topic.when {

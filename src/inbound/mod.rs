@@ -71,11 +71,17 @@
 //! "Tries again" is the work of the component's *inbound resiliency policy*. Without one, a component may acknowledge the
 //! event all the same, and it is gone: `pubsub.redis` and `pubsub.in-memory` do that.
 //!
+//! # An app that speaks gRPC
+//!
+//! [`Subscriptions::into_app_callbacks`] makes tonic services of the same subscriptions and handlers: see [`AppCallbacks`].
+//!
 //! # The API token
 //!
 //! Anybody who reaches the app's port can send it events. [`Subscriptions::require_api_token`] answers only who has the
 //! token of `APP_API_TOKEN`: the app's own sidecar. It sends the token with calls of other apps too.
 
+mod answer;
+mod app_callbacks;
 mod binding;
 mod bulk;
 mod catch_panic;
@@ -91,6 +97,7 @@ mod subscriptions;
 mod topic;
 
 pub use self::{
+    app_callbacks::AppCallbacks,
     binding::Binding,
     bulk::{Bulk, BulkEntry},
     error::SubscriptionError,

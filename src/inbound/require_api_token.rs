@@ -21,7 +21,7 @@ use crate::{
 };
 
 /// The header that carries the token, both ways.
-const HEADER: HeaderName = HeaderName::from_static("dapr-api-token");
+pub(super) const HEADER: HeaderName = HeaderName::from_static("dapr-api-token");
 
 /// Answers only requests that carry the app's API token, which its sidecar has from `APP_API_TOKEN`.
 ///
@@ -81,7 +81,7 @@ impl RequireApiTokenLayer {
         }
     }
 
-    fn admits(&self, headers: &HeaderMap) -> bool {
+    pub(super) fn admits(&self, headers: &HeaderMap) -> bool {
         let mut tokens = headers.get_all(HEADER).iter();
         let (Some(token), None) = (tokens.next(), tokens.next()) else { return false };
         digest(token.as_bytes()).ct_eq(&self.digest).into()

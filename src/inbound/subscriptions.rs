@@ -9,7 +9,7 @@ use bytes::Bytes;
 use http::header::CONTENT_TYPE;
 
 use super::{
-    Binding, RequireApiTokenLayer, Topic,
+    AppCallbacks, Binding, RequireApiTokenLayer, Topic,
     catch_panic::CatchPanicLayer,
     document::Document,
     error::{Problem, SubscriptionError, Target},
@@ -31,6 +31,18 @@ pub struct Subscriptions<S = ()> {
     health: MethodRouter<S>,
     layer: CloudEventLayer,
     api_token: Option<RequireApiTokenLayer>,
+}
+
+/// What subscriptions become.
+pub(super) struct Built<S> {
+    /// Topics, bindings and jobs.
+    pub(super) router: Router<S>,
+    pub(super) health: MethodRouter<S>,
+    pub(super) document: Document,
+    /// Name and path.
+    pub(super) bindings: Vec<(String, String)>,
+    pub(super) layer: CloudEventLayer,
+    pub(super) api_token: Option<RequireApiTokenLayer>,
 }
 
 impl<S: Clone + Send + Sync + 'static> Subscriptions<S> {
@@ -124,6 +136,27 @@ impl<S: Clone + Send + Sync + 'static> Subscriptions<S> {
     /// If a name or condition is empty or too long, a topic is subscribed twice with the same condition, a route is no
     /// plain path or is taken, or two subscriptions of a topic contradict each other. The error names the subscription.
     pub fn into_router(self) -> Result<Router<S>, SubscriptionError> {
+        let Built { mut router, health, document, api_token, .. } = self.build()?;
+        let document = Bytes::from(serde_json::to_vec(&document).expect("texts and lists of texts are JSON"));
+        router = router.route(SUBSCRIBE, get(json(document))).route(CONFIG, get(json(Bytes::from_static(b"{}"))));
+        if let Some(layer) = api_token {
+            router = router.route_layer(layer);
+        }
+        Ok(router.route(HEALTHZ, health))
+    }
+
+    /// The same for an app that speaks gRPC with its sidecar (`--app-protocol grpc`): see [`AppCallbacks`].
+    ///
+    /// # Errors
+    ///
+    /// As [`into_router`](Self::into_router).
+    pub fn into_app_callbacks(self, state: S) -> Result<AppCallbacks, SubscriptionError> {
+        let Built { router, health, document, bindings, layer, api_token } = self.build()?;
+        let router = router.route(HEALTHZ, health).with_state(state);
+        Ok(AppCallbacks::new(router, &document, bindings, *layer.limits(), api_token))
+    }
+
+    pub(super) fn build(self) -> Result<Built<S>, SubscriptionError> {
         let mut document = Document::default();
         let mut routes = Routes::default();
         let mut router = Router::new();
@@ -142,6 +175,7 @@ impl<S: Clone + Send + Sync + 'static> Subscriptions<S> {
             // The panic is caught outside, where the span has seen it.
             router = router.route(&path, handler.route_layer((CatchPanicLayer, layer)));
         }
+        let mut bindings = Vec::new();
         for (Binding { name, route }, handler) in self.bindings {
             let path = route.unwrap_or_else(|| format!("/{name}"));
             let target = Target::Binding { name: name.clone() };
@@ -149,18 +183,15 @@ impl<S: Clone + Send + Sync + 'static> Subscriptions<S> {
             // daprd asks with OPTIONS whether the app wants the binding.
             let handler = handler.route_layer((settle::binding(), CatchPanicLayer)).options(async || ());
             router = router.route(&path, handler);
+            bindings.push((name, path));
         }
         for (name, handler) in self.jobs {
             let path = format!("/job/{name}");
             take(&mut routes, &name, &path, Target::Job { name: name.clone() })?;
             router = router.route(&path, handler.route_layer((settle::job(), CatchPanicLayer)));
         }
-        let json_document = Bytes::from(serde_json::to_vec(&document).expect("texts and lists of texts are JSON"));
-        router = router.route(SUBSCRIBE, get(json(json_document))).route(CONFIG, get(json(Bytes::from_static(b"{}"))));
-        if let Some(layer) = self.api_token {
-            router = router.route_layer(layer);
-        }
-        Ok(router.route(HEALTHZ, self.health))
+        let Self { health, layer, api_token, .. } = self;
+        Ok(Built { router, health, document, bindings, layer, api_token })
     }
 }
 
