@@ -1,4 +1,7 @@
-use std::sync::{Arc, OnceLock};
+use std::{
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
 use http::request;
 use opentelemetry::{
@@ -36,7 +39,13 @@ impl ProcessMetrics {
         Self { instruments: Arc::default(), destination: None }
     }
 
-    pub(super) fn set_provider(&mut self, provider: &(impl MeterProvider + ?Sized)) {
+    /// For events that come from here.
+    pub(crate) fn of(pubsub: &str, topic: &str) -> Self {
+        let destination = Destination { pubsub: pubsub.into(), topic: topic.into() };
+        Self { destination: Some(Arc::new(destination)), ..Self::new() }
+    }
+
+    pub(crate) fn set_provider(&mut self, provider: &(impl MeterProvider + ?Sized)) {
         self.instruments = Arc::new(OnceLock::from(Arc::new(Instruments::of(provider))));
     }
 
@@ -45,10 +54,17 @@ impl ProcessMetrics {
     }
 
     /// Events that have not come to a handler.
-    pub(super) fn refused(&self, count: u64, outcome: Outcome, error_type: &'static str) {
+    pub(crate) fn refused(&self, count: u64, outcome: Outcome, error_type: &'static str) {
         if count > 0 && !Context::is_current_telemetry_suppressed() {
             self.instruments().consumed.add(count, &self.attributes(Some(outcome), Some(error_type)));
         }
+    }
+
+    /// An event that came to a handler.
+    pub(crate) fn processed(&self, outcome: Outcome, error_type: Option<&'static str>, elapsed: Duration) {
+        let Instruments { consumed, duration } = &**self.instruments();
+        consumed.add(1, &self.attributes(Some(outcome), error_type));
+        duration.record(elapsed.as_secs_f64(), &self.attributes(None, error_type));
     }
 
     fn instruments(&self) -> &Arc<Instruments> {

@@ -119,6 +119,7 @@ pub(crate) use self::{
     future::OnUndecodable,
     log::Printable,
     mode::{Decoded, Message, Mode},
+    process::end_span,
     read::read,
     subject::Subject,
 };

@@ -16,7 +16,7 @@ use tower_service::Service;
 
 use super::{
     Actor, Binding, Builder, Configuration, Crypto, GrpcChannel, HttpEndpoint, Invoke, Jobs, Lock, Publish, Secrets,
-    State, Workflows,
+    State, Subscribe, Workflows,
 };
 use crate::Error;
 
@@ -187,6 +187,11 @@ impl Dapr {
     /// Workflows: starts and steers those that some app runs.
     pub fn workflows(&self) -> Workflows {
         Workflows::new(self.clone())
+    }
+
+    /// Publish/subscribe: pulls the events of a topic, for an app that no sidecar calls.
+    pub fn subscribe(&self, pubsub: impl Into<String>, topic: impl Into<String>) -> Subscribe {
+        Subscribe::new(self.raw(), pubsub.into(), topic.into())
     }
 }
 

@@ -76,6 +76,7 @@ mod parts;
 mod publish;
 mod secrets;
 mod state;
+mod subscribe;
 mod timing;
 mod workflows;
 
@@ -104,6 +105,7 @@ pub use self::{
     state::{
         BulkEntry, Delete, GetBulk, GetState, Query, QueryPage, Save, State, StateEntry, StateOperation, Transaction,
     },
+    subscribe::{PulledEvent, PulledEvents, Subscribe},
     timing::{FailurePolicy, Timing},
     workflows::{StartWorkflow, WorkflowInstance, Workflows},
 };
