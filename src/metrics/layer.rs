@@ -198,9 +198,13 @@ impl Observer for MetricsLayer {
         self.0.settings.side
     }
 
+    fn is_on(&self) -> bool {
+        self.shared().is_some()
+    }
+
     fn wants(&self, request: &request::Parts) -> bool {
-        self.0.settings.filter.as_ref().is_none_or(|filter| filter(request))
-            && self.shared().is_some()
+        self.is_on()
+            && self.0.settings.filter.as_ref().is_none_or(|filter| filter(request))
             && !Context::is_current_telemetry_suppressed()
     }
 

@@ -15,7 +15,14 @@ pub trait Observer {
     /// Which side of the exchanges is watched. Must always answer the same.
     fn side(&self) -> Side;
 
-    /// Does this observer want the call? Asked first, before anything that costs; `false` means that
+    /// Is there anything to record with? Asked before all else; `false` means that the request is not even taken apart.
+    ///
+    /// Defaults to `true`.
+    fn is_on(&self) -> bool {
+        true
+    }
+
+    /// Does this observer want the call? Asked before anything that costs; `false` means that
     /// [`begin`](Self::begin) is not asked, and a call that no observer wants passes untouched.
     ///
     /// Defaults to `true`.
@@ -165,6 +172,10 @@ impl<A: Observer, B: Observer> Observer for (A, B) {
 
     fn side(&self) -> Side {
         self.0.side()
+    }
+
+    fn is_on(&self) -> bool {
+        self.0.is_on() || self.1.is_on()
     }
 
     fn wants(&self, request: &request::Parts) -> bool {

@@ -62,6 +62,9 @@ where
     }
 
     fn call(&mut self, request: Request<ReqBody>) -> Self::Future {
+        if !self.observer.is_on() {
+            return ResponseFuture::new(self.inner.call(request), None);
+        }
         let (mut parts, mut body) = request.into_parts();
         if !self.observer.wants(&parts) {
             return ResponseFuture::new(self.inner.call(Request::from_parts(parts, body)), None);

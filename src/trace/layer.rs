@@ -299,9 +299,13 @@ impl Observer for TraceLayer {
         self.settings.side
     }
 
+    fn is_on(&self) -> bool {
+        self.settings.spans.get().is_some() || self.settings.tracing.is_some()
+    }
+
     fn wants(&self, request: &request::Parts) -> bool {
-        self.settings.filter.as_ref().is_none_or(|filter| filter(request))
-            && (self.settings.spans.get().is_some() || self.settings.tracing.is_some())
+        self.is_on()
+            && self.settings.filter.as_ref().is_none_or(|filter| filter(request))
             // The exporter's own calls may come through a traced channel.
             && !Context::is_current_telemetry_suppressed()
     }
