@@ -1,3 +1,5 @@
+use std::time::Duration;
+
 use opentelemetry::{
     metrics::MeterProvider,
     trace::{Tracer, TracerProvider},
@@ -7,7 +9,14 @@ use tower::ServiceBuilder;
 use super::{
     ApiToken, ApiTokenLayer, Dapr, DaprService, Endpoint, HttpEndpoint, dapr::Settings, endpoint::token_from_env,
 };
-use crate::{Error, metrics::MetricsLayer, observe::ObserveLayer, trace::TraceLayer};
+use crate::{
+    Error,
+    deadline::DeadlineLayer,
+    metrics::MetricsLayer,
+    observe::ObserveLayer,
+    retry::{RetryLayer, RetryPolicy, is_retry},
+    trace::TraceLayer,
+};
 
 /// Builds a [`Dapr`] over the ready stack. Made by [`Dapr::builder`].
 #[derive(Debug)]
@@ -18,12 +27,23 @@ pub struct Builder {
     token: Option<ApiToken>,
     trace: TraceLayer,
     metrics: MetricsLayer,
+    retry: RetryLayer,
+    policy: Option<RetryPolicy>,
+    deadline: Option<DeadlineLayer>,
 }
 
 impl Builder {
     pub(super) fn new() -> Self {
-        let (trace, metrics) = (TraceLayer::client(), MetricsLayer::client());
-        Self { endpoint: None, http_endpoint: None, token: None, trace, metrics }
+        Self {
+            endpoint: None,
+            http_endpoint: None,
+            token: None,
+            trace: TraceLayer::client(),
+            metrics: MetricsLayer::client(),
+            retry: RetryLayer::new(RetryPolicy::new()),
+            policy: None,
+            deadline: None,
+        }
     }
 
     /// Where the sidecar is. Defaults to [`Endpoint::from_env`].
@@ -59,6 +79,21 @@ impl Builder {
     /// Where metrics go. Defaults to the global provider.
     pub fn meter_provider(mut self, provider: &(impl MeterProvider + ?Sized)) -> Self {
         self.metrics = self.metrics.with_meter_provider(provider);
+        self.retry = self.retry.with_meter_provider(provider);
+        self
+    }
+
+    /// What is sent again, and how often. Defaults to [`RetryPolicy::from_env`]: three attempts of what is safe to repeat,
+    /// or what `DAPR_API_MAX_RETRIES` says.
+    pub fn retry(mut self, policy: RetryPolicy) -> Self {
+        self.policy = Some(policy);
+        self
+    }
+
+    /// How long a call may take, with all its attempts; Dapr's streams excepted. Defaults to `DAPR_API_TIMEOUT_SECONDS`,
+    /// else to no limit.
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.deadline = Some(DeadlineLayer::per_call(timeout));
         self
     }
 
@@ -81,14 +116,20 @@ impl Builder {
             }
         };
         let token = self.token.map_or_else(token_from_env, |token| Ok(Some(token)))?;
+        let retry = self.retry.with_policy(self.policy.map_or_else(RetryPolicy::from_env, Ok)?);
+        let deadline = self.deadline.map_or_else(DeadlineLayer::from_env, Ok)?;
         let channel = endpoint.connect_lazy()?;
 
         let trace = self.trace.with_server_address(endpoint.host(), endpoint.port());
         let metrics = self.metrics.with_server_address(endpoint.host(), endpoint.port());
         let stack = ServiceBuilder::new()
             // Outermost: the whole call, as its caller sees it.
-            .layer(ObserveLayer::new((trace, metrics)))
-            // Between these two: what may send a call again, and what bounds a single attempt.
+            .layer(ObserveLayer::new((trace.clone(), metrics)))
+            // The call's time, which the attempts and the waits between them share.
+            .layer(deadline)
+            .layer(retry)
+            // A span for each attempt but the first, with its own id on the wire.
+            .layer(trace.with_filter(is_retry))
             // Next to the channel: no other layer sees the token.
             .layer(ApiTokenLayer::new(token))
             .service(channel);

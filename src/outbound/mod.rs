@@ -49,6 +49,9 @@
 //! | layer | why here |
 //! | --- | --- |
 //! | trace and metrics, in [one pass](crate::observe) | outermost: they see the whole call |
+//! | [`DeadlineLayer`](crate::deadline::DeadlineLayer) | the time of the call, which all attempts share |
+//! | [`RetryLayer`](crate::retry::RetryLayer) | sends again what is safe to repeat |
+//! | trace, of retries | a span for each attempt but the first |
 //! | [`ApiTokenLayer`] | innermost: nothing outside of it ever sees the token |
 //! | tonic's channel | |
 //!

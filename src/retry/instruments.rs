@@ -6,7 +6,7 @@ use opentelemetry::{
 use crate::{classify::Side, semconv};
 
 /// What the layer counts. The module docs list them.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Instruments {
     pub(super) attempts: Counter<u64>,
     pub(super) retries: Histogram<u64>,

@@ -42,6 +42,12 @@ impl RetryLayer {
         let instruments = OnceLock::from(Instruments::of(provider, self.settings.side()));
         Self { settings: Arc::new(Settings { policy: policy.clone(), inbound: inbound.clone(), instruments }) }
     }
+
+    /// The same layer, deciding by this policy.
+    pub(crate) fn with_policy(self, policy: RetryPolicy) -> Self {
+        let Settings { inbound, instruments, .. } = &*self.settings;
+        Self { settings: Arc::new(Settings { policy, inbound: inbound.clone(), instruments: instruments.clone() }) }
+    }
 }
 
 impl<S> Layer<S> for RetryLayer {
