@@ -116,6 +116,10 @@ fn last_of_one_trace(parents: impl Iterator<Item = Result<TraceParent, InvalidTr
 }
 
 fn continue_trace(headers: &HeaderMap, cx: &Context, parent: TraceParent) -> Context {
+    // The usual case, which needs no list.
+    if !headers.contains_key(TRACESTATE) {
+        return with_remote(cx, parent, OtelTraceState::NONE, None);
+    }
     match TraceState::parse(values(headers, TRACESTATE)) {
         Ok(state) if !state.is_empty() => match state.to_otel() {
             Some(otel) => with_remote(cx, parent, otel, None),
