@@ -6,7 +6,7 @@ use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HOST};
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 use super::baggage::BAGGAGE;
-use super::trace::{GRPC_TRACE_BIN, TRACEPARENT};
+use super::trace::{GRPC_TRACE_BIN, TRACEPARENT, TRACESTATE};
 
 pub(super) const API_TOKEN: &str = "dapr-api-token";
 
@@ -71,6 +71,40 @@ pub(super) fn of_invocation(metadata: &HeaderMap, authority: Option<&str>) -> He
     headers
 }
 
+/// The headers of an invocation over HTTP as the invoked app gets them; the trace context is for the caller to add.
+pub(super) fn of_http_invocation(all: &HeaderMap) -> HeaderMap {
+    let mut headers = HeaderMap::new();
+    for (name, value) in all {
+        let text = name.as_str();
+        let own = [TRACEPARENT, TRACESTATE, GRPC_TRACE_BIN, API_TOKEN, HOST.as_str(), CONTENT_LENGTH.as_str()];
+        if !own.contains(&text) && !OF_SIDECAR.contains(&text) && !is_hop_by_hop(text, all) {
+            headers.append(name, value.clone());
+        }
+    }
+    headers
+}
+
+/// Headers of HTTP as metadata of a gRPC call.
+pub(super) fn permanent_prefixed(all: &HeaderMap) -> HeaderMap {
+    let mut metadata = HeaderMap::new();
+    for (name, value) in all {
+        let name = name.as_str();
+        match PERMANENT.contains(&name) {
+            true => append(&mut metadata, &format!("dapr-{name}"), value.clone()),
+            false => append(&mut metadata, name, value.clone()),
+        }
+    }
+    metadata
+}
+
+/// Takes out what belongs to one connection, and the length that another body may have.
+pub(super) fn remove_hop_by_hop(headers: &mut HeaderMap) {
+    let names: Vec<_> = headers.keys().filter(|name| is_hop_by_hop(name.as_str(), headers)).cloned().collect();
+    for name in names {
+        headers.remove(name);
+    }
+}
+
 /// A broker message's metadata as headers of its delivery.
 pub(super) fn of_message(metadata: &BTreeMap<String, String>) -> HeaderMap {
     let mut headers = HeaderMap::new();
@@ -120,7 +154,7 @@ pub(super) fn value(text: &str) -> HeaderValue {
 
 /// Trace context is written by the sidecar. Names in lower case.
 fn is_for_app(name: &str) -> bool {
-    let own = [TRACEPARENT, "tracestate", GRPC_TRACE_BIN, "destination-app-id", HOST.as_str()];
+    let own = [TRACEPARENT, TRACESTATE, GRPC_TRACE_BIN, "destination-app-id", HOST.as_str()];
     !own.contains(&name) && !name.ends_with("-bin") && name != CONTENT_TYPE.as_str() && name != CONTENT_LENGTH.as_str()
 }
 

@@ -26,7 +26,7 @@ use super::{duration, json, method};
 /// What a job without a failure policy gets: three more attempts, a second apart.
 const DEFAULT_POLICY: (Duration, Option<u32>) = (Duration::from_secs(1), Some(3));
 
-const JSON_VALUE: &str = "type.googleapis.com/google.protobuf.Value";
+pub(super) const JSON_VALUE: &str = "type.googleapis.com/google.protobuf.Value";
 
 /// The jobs of all apps of a hub, by app id and name. They outlive the sidecar that took them.
 #[derive(Debug, Default)]

@@ -1,6 +1,6 @@
 //! An embedded Dapr sidecar for development and tests.
 //!
-//! It speaks Dapr's gRPC API and calls the app over HTTP, as a daprd 1.18 with `state.in-memory`, `pubsub.in-memory` and
+//! It speaks Dapr's gRPC and HTTP APIs and calls the app over HTTP or gRPC, as a daprd 1.18 with `state.in-memory`, `pubsub.in-memory` and
 //! no tracing configuration does: same codes, messages and details, same envelopes, same verdicts. It runs inside the
 //! process, on free ports of 127.0.0.1, with all its data in memory. Production is the real daprd.
 //!
@@ -68,7 +68,8 @@
 //! * A refused event (`RETRY`, 5xx, no connection) is gone, as with daprd, unless
 //!   [`inbound_retry`](HubBuilder::inbound_retry) sets a policy.
 //! * A bulk goes to the app when it is full or has waited; an entry of it without a route is dropped, and not also sent.
-//! * The HTTP API has the health routes only. It answers callers that name this machine in `Host`.
+//! * The HTTP API (`/v1.0/...`) has the same calls, but no actors, crypto, conversation and workflows. It answers callers
+//!   that name this machine in `Host`.
 //! * All apps of a hub share one bus; the topics of a real `pubsub.in-memory` end at its daprd. Publishing waits for a full
 //!   queue (1,024 messages a subscription), not for each handler.
 //! * Time is tokio's: state and events expire when a test advances the paused clock.

@@ -13,7 +13,7 @@ use crate::sidecar::app::App;
 use crate::sidecar::bindings::{Binding, Operation};
 use crate::sidecar::{headers, trace};
 
-pub(super) async fn invoke(
+pub(in crate::sidecar) async fn invoke(
     app: &Arc<App>,
     request: Request<InvokeBindingRequest>,
 ) -> Result<Response<InvokeBindingResponse>, Status> {

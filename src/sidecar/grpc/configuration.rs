@@ -20,7 +20,7 @@ use crate::sidecar::app::App;
 use crate::sidecar::components::{ConfigurationStore, Item};
 use crate::sidecar::lock::lock;
 
-pub(super) async fn get(
+pub(in crate::sidecar) async fn get(
     app: &Arc<App>,
     request: Request<GetConfigurationRequest>,
 ) -> Result<Response<GetConfigurationResponse>, Status> {
@@ -30,7 +30,7 @@ pub(super) async fn get(
 }
 
 /// First the id of the subscription, then each change, until the caller goes or unsubscribes.
-pub(super) async fn subscribe(
+pub(in crate::sidecar) async fn subscribe(
     app: &Arc<App>,
     request: Request<SubscribeConfigurationRequest>,
 ) -> Result<Response<BoxStream<SubscribeConfigurationResponse>>, Status> {
@@ -61,7 +61,7 @@ pub(super) async fn subscribe(
 }
 
 /// An unknown id is no error.
-pub(super) async fn unsubscribe(
+pub(in crate::sidecar) async fn unsubscribe(
     app: &Arc<App>,
     request: Request<UnsubscribeConfigurationRequest>,
 ) -> Result<Response<UnsubscribeConfigurationResponse>, Status> {

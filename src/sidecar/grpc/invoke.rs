@@ -18,7 +18,7 @@ use crate::sidecar::app_channel::AppChannel;
 use crate::sidecar::trace::TRACEPARENT;
 use crate::sidecar::{headers, invocation, method, trace};
 
-pub(super) async fn invoke(
+pub(in crate::sidecar) async fn invoke(
     app: &Arc<App>,
     request: Request<InvokeServiceRequest>,
 ) -> Result<Response<InvokeResponse>, Status> {

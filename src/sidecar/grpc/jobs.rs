@@ -13,7 +13,7 @@ use super::status::Rich;
 use crate::sidecar::app::App;
 use crate::sidecar::jobs::{Jobs, Refusal};
 
-pub(super) async fn schedule(
+pub(in crate::sidecar) async fn schedule(
     app: &Arc<App>,
     request: Request<ScheduleJobRequest>,
 ) -> Result<Response<ScheduleJobResponse>, Status> {
@@ -38,7 +38,10 @@ pub(super) async fn schedule(
     Ok(Response::new(ScheduleJobResponse {}))
 }
 
-pub(super) async fn get(app: &Arc<App>, request: Request<GetJobRequest>) -> Result<Response<GetJobResponse>, Status> {
+pub(in crate::sidecar) async fn get(
+    app: &Arc<App>,
+    request: Request<GetJobRequest>,
+) -> Result<Response<GetJobResponse>, Status> {
     let name = request.into_inner().name;
     check_name(app, &name)?;
     let job = app.hub.jobs.get(&app.id, &name).ok_or_else(|| {
@@ -48,7 +51,7 @@ pub(super) async fn get(app: &Arc<App>, request: Request<GetJobRequest>) -> Resu
     Ok(Response::new(GetJobResponse { job: Some(job) }))
 }
 
-pub(super) async fn delete(
+pub(in crate::sidecar) async fn delete(
     app: &Arc<App>,
     request: Request<DeleteJobRequest>,
 ) -> Result<Response<DeleteJobResponse>, Status> {
@@ -58,7 +61,7 @@ pub(super) async fn delete(
     Ok(Response::new(DeleteJobResponse {}))
 }
 
-pub(super) async fn delete_by_prefix(
+pub(in crate::sidecar) async fn delete_by_prefix(
     app: &Arc<App>,
     request: Request<DeleteJobsByPrefixRequest>,
 ) -> Result<Response<DeleteJobsByPrefixResponse>, Status> {
@@ -67,7 +70,7 @@ pub(super) async fn delete_by_prefix(
     Ok(Response::new(DeleteJobsByPrefixResponse {}))
 }
 
-pub(super) async fn delete_by_prefix_alpha1(
+pub(in crate::sidecar) async fn delete_by_prefix_alpha1(
     app: &Arc<App>,
     request: Request<DeleteJobsByPrefixRequestAlpha1>,
 ) -> Result<Response<DeleteJobsByPrefixResponseAlpha1>, Status> {
@@ -76,11 +79,14 @@ pub(super) async fn delete_by_prefix_alpha1(
     Ok(Response::new(DeleteJobsByPrefixResponseAlpha1 {}))
 }
 
-pub(super) async fn list(app: &Arc<App>, _: Request<ListJobsRequest>) -> Result<Response<ListJobsResponse>, Status> {
+pub(in crate::sidecar) async fn list(
+    app: &Arc<App>,
+    _: Request<ListJobsRequest>,
+) -> Result<Response<ListJobsResponse>, Status> {
     Ok(Response::new(ListJobsResponse { jobs: app.hub.jobs.list(&app.id) }))
 }
 
-pub(super) async fn list_alpha1(
+pub(in crate::sidecar) async fn list_alpha1(
     app: &Arc<App>,
     _: Request<ListJobsRequestAlpha1>,
 ) -> Result<Response<ListJobsResponseAlpha1>, Status> {

@@ -14,7 +14,7 @@ use crate::sidecar::components::{LockStore, Unlocked};
 const MALFORMED: &str = "ERR_MALFORMED_REQUEST";
 
 /// The expiry is checked before the store.
-pub(super) async fn try_lock(
+pub(in crate::sidecar) async fn try_lock(
     app: &Arc<App>,
     request: Request<TryLockRequest>,
 ) -> Result<Response<TryLockResponse>, Status> {
@@ -29,7 +29,7 @@ pub(super) async fn try_lock(
     Ok(Response::new(TryLockResponse { success }))
 }
 
-pub(super) async fn unlock(
+pub(in crate::sidecar) async fn unlock(
     app: &Arc<App>,
     request: Request<UnlockRequest>,
 ) -> Result<Response<UnlockResponse>, Status> {

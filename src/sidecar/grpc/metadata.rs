@@ -19,7 +19,7 @@ const RUNTIME_VERSION: &str = "1.18.2";
 const STATE_CAPABILITIES: [&str; 5] = ["ETAG", "TRANSACTIONAL", "TTL", "DELETE_WITH_PREFIX", "KEYS_LIKE"];
 const PUBSUB_CAPABILITIES: [&str; 1] = ["SUBSCRIBE_WILDCARDS"];
 
-pub(super) async fn get(
+pub(in crate::sidecar) async fn get(
     app: &Arc<App>,
     _request: Request<GetMetadataRequest>,
 ) -> Result<Response<GetMetadataResponse>, Status> {
@@ -44,7 +44,10 @@ pub(super) async fn get(
     }))
 }
 
-pub(super) async fn set(app: &Arc<App>, request: Request<SetMetadataRequest>) -> Result<Response<()>, Status> {
+pub(in crate::sidecar) async fn set(
+    app: &Arc<App>,
+    request: Request<SetMetadataRequest>,
+) -> Result<Response<()>, Status> {
     let SetMetadataRequest { key, value } = request.into_inner();
     if !key.is_empty() {
         lock(&app.extended).insert(key, value);
@@ -53,7 +56,10 @@ pub(super) async fn set(app: &Arc<App>, request: Request<SetMetadataRequest>) ->
 }
 
 /// Says yes and goes on: whoever started the sidecar in this process stops it.
-pub(super) async fn shutdown(app: &Arc<App>, _request: Request<ShutdownRequest>) -> Result<Response<()>, Status> {
+pub(in crate::sidecar) async fn shutdown(
+    app: &Arc<App>,
+    _request: Request<ShutdownRequest>,
+) -> Result<Response<()>, Status> {
     tracing::info!(app_id = app.id, "the app asked its sidecar to shut down: ignored, the sidecar is embedded");
     Ok(Response::new(()))
 }

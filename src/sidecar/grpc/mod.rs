@@ -1,17 +1,17 @@
 //! The gRPC API.
 
-mod bindings;
-mod configuration;
+pub(super) mod bindings;
+pub(super) mod configuration;
 mod invoke;
-mod jobs;
-mod locks;
-mod metadata;
+pub(super) mod jobs;
+pub(super) mod locks;
+pub(super) mod metadata;
 mod proxy;
-mod publish;
+pub(super) mod publish;
 mod refused;
-mod secrets;
+pub(super) mod secrets;
 mod service;
-mod state;
+pub(super) mod state;
 mod status;
 mod streaming;
 mod wire;
@@ -25,12 +25,14 @@ use hyper_util::service::TowerToHyperService;
 use tokio::net::TcpListener;
 
 use self::service::Service;
+pub(super) use self::status::HttpFace;
+pub(super) use self::wire::Caller;
 use self::wire::Wire;
 use super::app::App;
 use super::listen;
 
 /// daprd's `--max-body-size`, in bytes, for requests and for responses.
-const MAX_MESSAGE: usize = 4 << 20;
+pub(super) const MAX_MESSAGE: usize = 4 << 20;
 
 /// Serves HTTP/2 without TLS.
 pub(super) async fn serve(listener: TcpListener, app: Arc<App>) {

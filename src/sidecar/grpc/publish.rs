@@ -15,28 +15,34 @@ use crate::sidecar::trace;
 
 type Metadata = HashMap<String, String>;
 
-pub(super) async fn publish(app: &Arc<App>, request: Request<PublishEventRequest>) -> Result<Response<()>, Status> {
-    let trace = trace(&request);
+pub(in crate::sidecar) async fn publish(
+    app: &Arc<App>,
+    request: Request<PublishEventRequest>,
+) -> Result<Response<()>, Status> {
+    let context = Context::of(&request);
     let request = request.into_inner();
     let target = Target::find(app, &request.pubsub_name, &request.topic, &request.metadata)?;
     let message = if target.raw {
         let mut metadata: BTreeMap<_, _> = request.metadata.into_iter().collect();
-        metadata.insert("traceid".to_owned(), trace);
-        metadata.insert("tracestate".to_owned(), String::new());
+        // The HTTP API of daprd does not.
+        if !context.is_http {
+            metadata.insert("traceid".to_owned(), context.trace);
+            metadata.insert("tracestate".to_owned(), String::new());
+        }
         Message::new(request.data.into(), metadata)
     } else {
-        let data = target.envelope(app, &request.data_content_type, &request.data, &request.metadata, &trace)?;
+        let data = target.envelope(app, &request.data_content_type, &request.data, &request.metadata, &context)?;
         Message::new(data, request.metadata.into_iter().collect())
     };
     target.pubsub.publish(&request.topic, &message).await;
     Ok(Response::new(()))
 }
 
-pub(super) async fn publish_bulk(
+pub(in crate::sidecar) async fn publish_bulk(
     app: &Arc<App>,
     request: Request<BulkPublishRequest>,
 ) -> Result<Response<BulkPublishResponse>, Status> {
-    let trace = trace(&request);
+    let context = Context::of(&request);
     let request = request.into_inner();
     let target = Target::find(app, &request.pubsub_name, &request.topic, &request.metadata)?;
     let mut ids = HashSet::new();
@@ -51,7 +57,7 @@ pub(super) async fn publish_bulk(
         let data = if target.raw {
             entry.event.into()
         } else {
-            target.envelope(app, &entry.content_type, &entry.event, &metadata, &trace)?
+            target.envelope(app, &entry.content_type, &entry.event, &metadata, &context)?
         };
         messages.push(Message::new(data, metadata.into_iter().collect()));
     }
@@ -99,10 +105,19 @@ impl<'a> Target<'a> {
         content_type: &str,
         data: &[u8],
         metadata: &Metadata,
-        trace: &str,
+        context: &Context,
     ) -> Result<Bytes, Status> {
         let (pubsub, topic) = (self.pubsub.name.as_str(), self.topic);
-        let publication = Publication { app_id: &app.id, pubsub, topic, content_type, data, metadata, trace };
+        let publication = Publication {
+            app_id: &app.id,
+            pubsub,
+            topic,
+            content_type,
+            data,
+            metadata,
+            trace: &context.trace,
+            trace_state: &context.trace_state,
+        };
         let envelope = Envelope::create(&publication, &app.hub.clock).map_err(|error| {
             let message = "cannot create cloudevent";
             Rich::new(Code::InvalidArgument, message)
@@ -124,8 +139,19 @@ impl<'a> Target<'a> {
     }
 }
 
-/// The caller's `traceparent`; empty if there is none.
-fn trace<R>(request: &Request<R>) -> String {
-    let context = request.extensions().get::<Caller>().and_then(|caller| caller.trace);
-    trace::text(context)
+/// What is known of the caller; empty where it says nothing.
+struct Context {
+    trace: String,
+    trace_state: String,
+    is_http: bool,
+}
+
+// ===== impl Context =====
+
+impl Context {
+    fn of<R>(request: &Request<R>) -> Self {
+        let caller = request.extensions().get::<Caller>().cloned().unwrap_or_default();
+        let trace_state = caller.trace_state.filter(|_| caller.trace.is_some()).unwrap_or_default();
+        Self { trace: trace::text(caller.trace), trace_state, is_http: caller.is_http }
+    }
 }

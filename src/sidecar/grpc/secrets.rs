@@ -11,7 +11,7 @@ use super::status::plain;
 use crate::sidecar::app::App;
 use crate::sidecar::components::SecretStore;
 
-pub(super) async fn get(
+pub(in crate::sidecar) async fn get(
     app: &Arc<App>,
     request: Request<GetSecretRequest>,
 ) -> Result<Response<GetSecretResponse>, Status> {
@@ -23,7 +23,7 @@ pub(super) async fn get(
     Ok(Response::new(GetSecretResponse { data: secret.into_iter().collect() }))
 }
 
-pub(super) async fn get_bulk(
+pub(in crate::sidecar) async fn get_bulk(
     app: &Arc<App>,
     request: Request<GetBulkSecretRequest>,
 ) -> Result<Response<GetBulkSecretResponse>, Status> {

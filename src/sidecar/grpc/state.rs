@@ -20,7 +20,7 @@ use crate::sidecar::state_store::{Change, Entry, StateStore, Write};
 /// Between the app id and the key; so not allowed in a key.
 const SEPARATOR: &str = "||";
 
-pub(super) async fn get(
+pub(in crate::sidecar) async fn get(
     app: &Arc<App>,
     request: Request<GetStateRequest>,
 ) -> Result<Response<GetStateResponse>, Status> {
@@ -32,7 +32,7 @@ pub(super) async fn get(
     Ok(Response::new(response.unwrap_or_default()))
 }
 
-pub(super) async fn get_bulk(
+pub(in crate::sidecar) async fn get_bulk(
     app: &Arc<App>,
     request: Request<GetBulkStateRequest>,
 ) -> Result<Response<GetBulkStateResponse>, Status> {
@@ -53,7 +53,10 @@ pub(super) async fn get_bulk(
     Ok(Response::new(GetBulkStateResponse { items: items.collect() }))
 }
 
-pub(super) async fn save(app: &Arc<App>, request: Request<SaveStateRequest>) -> Result<Response<()>, Status> {
+pub(in crate::sidecar) async fn save(
+    app: &Arc<App>,
+    request: Request<SaveStateRequest>,
+) -> Result<Response<()>, Status> {
     let SaveStateRequest { store_name, states } = request.into_inner();
     let store = store(app, &store_name)?;
     let writes = states.into_iter().map(|item| {
@@ -78,7 +81,10 @@ pub(super) async fn save(app: &Arc<App>, request: Request<SaveStateRequest>) -> 
     })
 }
 
-pub(super) async fn delete(app: &Arc<App>, request: Request<DeleteStateRequest>) -> Result<Response<()>, Status> {
+pub(in crate::sidecar) async fn delete(
+    app: &Arc<App>,
+    request: Request<DeleteStateRequest>,
+) -> Result<Response<()>, Status> {
     let request = request.into_inner();
     let store = store(app, &request.store_name)?;
     let key = full_key(app, &request.store_name, &request.key)?;
@@ -88,7 +94,7 @@ pub(super) async fn delete(app: &Arc<App>, request: Request<DeleteStateRequest>)
     })
 }
 
-pub(super) async fn delete_bulk(
+pub(in crate::sidecar) async fn delete_bulk(
     app: &Arc<App>,
     request: Request<DeleteBulkStateRequest>,
 ) -> Result<Response<()>, Status> {
@@ -105,7 +111,7 @@ pub(super) async fn delete_bulk(
     })
 }
 
-pub(super) async fn transaction(
+pub(in crate::sidecar) async fn transaction(
     app: &Arc<App>,
     request: Request<ExecuteStateTransactionRequest>,
 ) -> Result<Response<()>, Status> {
@@ -137,7 +143,7 @@ pub(super) async fn transaction(
 }
 
 /// The in-memory store cannot be queried.
-pub(super) async fn query(
+pub(in crate::sidecar) async fn query(
     app: &Arc<App>,
     request: Request<QueryStateRequest>,
 ) -> Result<Response<QueryStateResponse>, Status> {

@@ -30,9 +30,12 @@ const INVOKE: &str = "/dapr.proto.runtime.v1.Dapr/InvokeService";
 
 /// What a handler knows of its caller, besides the metadata.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Caller {
-    pub(super) trace: Option<TraceParent>,
-    pub(super) authority: Option<String>,
+pub(in crate::sidecar) struct Caller {
+    pub(in crate::sidecar) trace: Option<TraceParent>,
+    /// Only HTTP keeps it.
+    pub(in crate::sidecar) trace_state: Option<String>,
+    pub(in crate::sidecar) authority: Option<String>,
+    pub(in crate::sidecar) is_http: bool,
 }
 
 /// Makes tonic's service look like daprd's.
@@ -88,7 +91,7 @@ where
         };
         let trace = trace::of_grpc(request.headers());
         let authority = request.uri().authority().map(ToString::to_string);
-        request.extensions_mut().insert(Caller { trace, authority });
+        request.extensions_mut().insert(Caller { trace, authority, ..Caller::default() });
 
         let path = request.uri().path();
         let is_ours = path.starts_with(DAPR);

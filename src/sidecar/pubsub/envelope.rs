@@ -31,6 +31,8 @@ pub(in crate::sidecar) struct Publication<'a> {
     pub(in crate::sidecar) metadata: &'a HashMap<String, String>,
     /// W3C `traceparent` of the caller; empty if there is none.
     pub(in crate::sidecar) trace: &'a str,
+    /// W3C `tracestate` of the caller; empty if there is none.
+    pub(in crate::sidecar) trace_state: &'a str,
 }
 
 /// A CloudEvent in JSON. Members stay as they were written: numbers of any size survive.
@@ -73,7 +75,7 @@ impl Envelope {
         envelope.set("pubsubname", publication.pubsub);
         envelope.set("traceid", trace);
         envelope.set("traceparent", trace);
-        envelope.set("tracestate", own("cloudevent.tracestate").unwrap_or_default());
+        envelope.set("tracestate", own("cloudevent.tracestate").unwrap_or(publication.trace_state));
         envelope.set("time", &rfc3339(clock.now()));
         if let Some(subject) = own("cloudevent.subject") {
             envelope.set("subject", subject);
@@ -92,7 +94,7 @@ impl Envelope {
             envelope.set("traceparent", publication.trace);
         }
         if !envelope.0.contains_key("tracestate") {
-            envelope.set("tracestate", "");
+            envelope.set("tracestate", publication.trace_state);
         }
         envelope.set("topic", publication.topic);
         envelope.set("pubsubname", publication.pubsub);
@@ -277,6 +279,7 @@ mod tests {
             data,
             metadata: &metadata,
             trace: TRACE,
+            trace_state: "",
         };
         let envelope = Envelope::create(&publication, &Clock::start()).unwrap();
         serde_json::from_slice(&envelope.to_bytes()).unwrap()
