@@ -10,6 +10,7 @@ use super::bindings::Binding;
 use super::builder::SidecarBuilder;
 use super::clock::Clock;
 use super::components::{ConfigurationStore, LockStore, SecretStore};
+use super::fault::{Fault, Faults};
 use super::hub_builder::HubBuilder;
 use super::jobs::Jobs;
 use super::lock::lock;
@@ -38,6 +39,7 @@ pub(super) struct HubState {
     pub(super) lock_stores: BTreeMap<String, Arc<LockStore>>,
     pub(super) bindings: BTreeMap<String, Binding>,
     pub(super) jobs: Jobs,
+    pub(super) faults: Faults,
     pub(super) api_token: Option<Secret>,
     pub(super) shutdown: CancellationToken,
     pub(super) ledger: Ledger,
@@ -83,6 +85,17 @@ impl Hub {
     pub fn delete_configuration(&self, store: &str, key: &str) -> bool {
         let store = self.state.configuration_stores.get(store);
         store.map(|store| store.delete(key)).is_some()
+    }
+
+    /// The next `times` calls of this rpc fail with `code`. Short for [`inject`](Self::inject) with [`Fault::Fail`].
+    pub fn fail_next(&self, rpc: &str, code: tonic::Code, times: u32) {
+        self.inject(rpc, Fault::Fail(code), times);
+    }
+
+    /// The next `times` calls of this rpc, of any app, have this fault. Faults of one rpc happen in the order in which
+    /// they were injected. The rpc is named as in Dapr's gRPC API, such as `SaveState`; its HTTP API is left alone.
+    pub fn inject(&self, rpc: &str, fault: Fault, times: u32) {
+        self.state.faults.plan(rpc, fault, times);
     }
 
     /// Stops all sidecars of this hub and waits until their last task is gone. No further one can be started.

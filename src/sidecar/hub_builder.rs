@@ -10,6 +10,7 @@ use super::bindings::{Binding, CronInput, HttpOutput, LocalStorage};
 use super::clock::Clock;
 use super::components::SecretStore;
 use super::error::ComponentError;
+use super::fault::Faults;
 use super::hub::{Hub, HubState};
 use super::jobs::Jobs;
 use super::pubsub::{PubSub, RetryPolicy};
@@ -191,6 +192,7 @@ impl HubBuilder {
             lock_stores: self.lock_stores.into_iter().map(|name| (name, Arc::default())).collect(),
             bindings: self.bindings,
             jobs: Jobs::default(),
+            faults: Faults::default(),
             api_token: self.api_token,
             shutdown: CancellationToken::new(),
             ledger,

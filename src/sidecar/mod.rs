@@ -60,6 +60,27 @@
 //! # }
 //! ```
 //!
+//! # Faults
+//!
+//! [`Hub::fail_next`] and [`Hub::inject`] make the next calls of an rpc go wrong, for tests of what an app does about it:
+//!
+//! ```
+//! # use dapr::dapr::proto::runtime::v1::{GetStateRequest, dapr_client::DaprClient};
+//! # use tower_dapr::sidecar::Hub;
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let hub = Hub::builder().state_store("statestore").build();
+//! let sidecar = hub.app("shop").start().await?;
+//! let mut dapr = DaprClient::connect(sidecar.grpc_endpoint()).await?;
+//! let get = || GetStateRequest { store_name: "statestore".into(), key: "cart".into(), ..GetStateRequest::default() };
+//!
+//! hub.fail_next("GetState", tonic::Code::Unavailable, 1);
+//! assert_eq!(dapr.get_state(get()).await.unwrap_err().code(), tonic::Code::Unavailable);
+//! assert!(dapr.get_state(get()).await.is_ok());
+//! # Ok(())
+//! # }
+//! ```
+//!
 //! # What is the same, and what is not
 //!
 //! * State, publish, bulk publish, service invocation to HTTP apps, secrets, configuration, locks, bindings (files, HTTP,
@@ -88,6 +109,7 @@ mod clock;
 mod components;
 mod duration;
 mod error;
+mod fault;
 mod grpc;
 mod handle;
 mod headers;
@@ -111,6 +133,7 @@ mod trace;
 pub use self::app_channel::AppProtocol;
 pub use self::builder::SidecarBuilder;
 pub use self::error::{ComponentError, StartError};
+pub use self::fault::Fault;
 pub use self::handle::Sidecar;
 pub use self::hub::Hub;
 pub use self::hub_builder::HubBuilder;

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
+use http::header::CONTENT_TYPE;
 use http::{HeaderMap, HeaderValue, Request, Response};
 use http_body::{Frame, SizeHint};
 use http_body_util::{BodyExt as _, StreamBody};
@@ -18,6 +19,7 @@ use super::{proxy, status};
 use crate::propagation::TraceParent;
 use crate::sidecar::app::App;
 use crate::sidecar::baggage::{self, BAGGAGE};
+use crate::sidecar::fault::Fault;
 use crate::sidecar::trace::GRPC_TRACE_BIN;
 use crate::sidecar::{headers, trace};
 
@@ -107,9 +109,18 @@ where
                 Ok(shape.apply(response))
             });
         }
+        let fault = path.strip_prefix(DAPR).and_then(|rpc| self.app.hub.faults.take(rpc));
+        let delay = match fault {
+            None => None,
+            Some(Fault::Delay(delay)) => Some(delay),
+            Some(fault) => return Box::pin(ready(Ok(broken(shape, &fault)))),
+        };
         let not_ready = self.inner.clone();
         let mut ready = std::mem::replace(&mut self.inner, not_ready);
         Box::pin(async move {
+            if let Some(delay) = delay {
+                tokio::time::sleep(delay).await;
+            }
             let response = ready.call(request).await?;
             let is_unknown = is_unknown_method(response.headers());
             Ok(shape.apply(if is_unknown { status::not_proxied().into_http() } else { response }))
@@ -153,6 +164,22 @@ impl Shape {
         };
         Response::from_parts(parts, body)
     }
+}
+
+/// An answer that was asked to be wrong.
+fn broken(shape: Shape, fault: &Fault) -> Response<Body> {
+    if let Fault::Fail(code) = fault {
+        return shape.apply(Status::new(*code, "injected fault").into_http());
+    }
+    let end = if matches!(fault, Fault::HangUp) {
+        let cut = Err::<Frame<Bytes>, _>(std::io::Error::from(std::io::ErrorKind::ConnectionReset));
+        Body::new(StreamBody::new(tokio_stream::once(cut)).map_err(|error| Status::from_error(Box::new(error))))
+    } else {
+        Body::new(End)
+    };
+    let mut response = Response::new(end);
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
+    shape.apply(response)
 }
 
 /// An answer of HEADERS alone.
