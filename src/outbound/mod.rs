@@ -77,6 +77,8 @@ mod lock;
 mod metadata;
 mod parts;
 mod publish;
+#[cfg(feature = "dapr-client")]
+mod sdk_client;
 mod secrets;
 mod state;
 mod subscribe;
@@ -86,6 +88,9 @@ mod workflows;
 #[cfg(feature = "tls")]
 #[cfg_attr(docsrs, doc(cfg(feature = "tls")))]
 pub use self::endpoint::Tls;
+#[cfg(feature = "dapr-client")]
+#[cfg_attr(docsrs, doc(cfg(feature = "dapr-client")))]
+pub use self::sdk_client::SdkClient;
 pub use self::{
     actor::{
         Actor, ActorReminder, ActorTransaction, InvokeActor, InvokeActorResponse, RegisterReminder, RegisterTimer,

@@ -15,6 +15,8 @@ mod invoke;
 mod jobs_and_workflows;
 mod lock;
 mod publish;
+#[cfg(feature = "dapr-client")]
+mod sdk_client;
 mod sidecar;
 mod state;
 
