@@ -81,6 +81,7 @@
 //! | feature | what it adds |
 //! | --- | --- |
 //! | `bound-instruments` | metrics through OpenTelemetry's bound instruments: cheaper, experimental there |
+//! | `cloudevents` | conversion to and from the events of `cloudevents-sdk` |
 //! | `otlp` | `telemetry`: export of traces and metrics over OTLP, and `tracing` spans in the same traces |
 //! | `sidecar` | `sidecar`: an embedded Dapr for development and tests |
 //! | `testing` | `testing`: recorders of spans and metrics, and assertions of span trees |

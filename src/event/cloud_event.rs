@@ -1,6 +1,7 @@
 use std::fmt;
 
 use bytes::Bytes;
+use chrono::{DateTime, FixedOffset};
 use http::HeaderMap;
 use serde::Deserialize;
 
@@ -158,6 +159,12 @@ impl CloudEvent {
     #[must_use]
     pub fn time(&self) -> Option<&str> {
         self.text(self.attributes.time.as_ref())
+    }
+
+    /// [`time`](Self::time) as a point in time, with its offset. `None` also if it is no RFC 3339 timestamp.
+    #[must_use]
+    pub fn timestamp(&self) -> Option<DateTime<FixedOffset>> {
+        DateTime::parse_from_rfc3339(self.time()?).ok()
     }
 
     // ===== extensions =====

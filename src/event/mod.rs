@@ -1,5 +1,10 @@
 //! CloudEvents as Dapr delivers them: plain data, decoded without copying.
 //!
+//! Events of all modes are read here: [structured](CloudEvent::from_json), [binary](CloudEvent::from_headers),
+//! [batched](Batch::from_json), in [Dapr's bulk envelope](Batch::from_bulk_json), and as Dapr hands them to
+//! [gRPC apps](CloudEvent::from_topic_event). They are [built](CloudEvent::builder) and written, too, in
+//! [structured](CloudEvent::to_json) and [binary](CloudEvent::to_headers) mode.
+//!
 //! A [`CloudEvent`] is made from the one buffer that its body was received in. Attributes and data stay slices of it; only
 //! what the wire had escaped is owned. Data is parsed once, by the type that the handler asks for.
 //!
@@ -41,12 +46,15 @@
 //! | a number or Boolean for one of the specification's attributes | its JSON text |
 //! | an object or array for one of them | refused |
 //! | any other member, whatever its name and value | an [extension](CloudEvent::extensions), kept as it is |
-//! | `time` that is no timestamp | kept as it is: it is text here |
+//! | `time` that is no timestamp | kept as text; [`CloudEvent::timestamp`] is `None` |
 //! | the same member twice | refused: an attribute may appear once, and readers differ in which one they take |
 //! | `data` that is no string although its type is not JSON | the JSON value |
 //! | `data: null` | the JSON value `null`, and no data if the type is not JSON |
 //! | `data` and `data_base64`, or `data_base64` that is no base64 | refused (padding may be missing) |
 //! | more, longer or deeper than [`Limits`] says | refused |
+//!
+//! In binary mode the same holds; in addition a header value that is not ASCII, or whose percent-encoding does not give
+//! UTF-8, is refused, and a `%` that is none of it stays.
 //!
 //! # Data
 //!
@@ -66,24 +74,33 @@
 
 mod batch;
 mod binary;
+mod builder;
 mod callback;
 mod cloud_event;
 mod compose;
 mod data;
+mod encode;
 mod error;
 mod json;
 mod limits;
 mod media_type;
 mod outcome;
 mod plain;
+#[cfg(feature = "cloudevents")]
+mod sdk;
 mod text;
 mod typed;
+
+#[cfg(feature = "cloudevents")]
+#[cfg_attr(docsrs, doc(cfg(feature = "cloudevents")))]
+pub use self::sdk::ConversionError;
 
 #[cfg(test)]
 mod tests;
 
 pub use self::{
     batch::{Batch, Entry},
+    builder::{AttributeValue, BuildError, CloudEventBuilder},
     cloud_event::{CloudEvent, ExtensionValue},
     data::Data,
     error::{DataError, DecodeError},
