@@ -1,0 +1,30 @@
+//! The real components - daprd, Redis, Jaeger, and Dapr's control plane - started for a test and stopped with it.
+//!
+//! `tests/real/build` builds them. Everything listens on free ports of 127.0.0.1 and writes into a temporary folder; several
+//! stacks run side by side. What daprd loads are the files of `deploy/`.
+#![allow(dead_code, reason = "the benchmark, which uses this too, does not need all of it")]
+
+mod app;
+mod binaries;
+mod daprd;
+mod http;
+mod jaeger;
+mod ports;
+mod process;
+mod stack;
+
+pub use self::{
+    app::{App, telemetry},
+    binaries::Binaries,
+    daprd::{Daprd, DaprdBuilder},
+    http::{Answer, get, post},
+    jaeger::{Customer, Jaeger},
+    ports::free_port,
+    process::Process,
+    stack::Stack,
+};
+
+use std::time::Duration;
+
+/// How long a component may take until it is healthy, on a machine that is busy with something else.
+pub const PATIENCE: Duration = Duration::from_secs(60);
