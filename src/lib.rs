@@ -1,9 +1,9 @@
-//! Composable [tower] layers that make [Dapr] applications observable: traces, metrics and CloudEvents, added by service
-//! composition on both sides and not at call sites.
+//! Composable [tower] layers that make [Dapr] applications observable and resilient: traces, metrics, retry, deadlines and
+//! CloudEvents, added by service composition on both sides and not at call sites.
 //!
 //! ```text
-//! outbound   your code -> [trace] -> [metrics] -> [api token] -> tonic Channel -> sidecar
-//! inbound    sidecar -> [trace] -> [metrics] -> [cloudevent decode] -> axum route
+//! outbound   your code -> [trace] [metrics] -> [deadline] -> [retry] -> [api token] -> tonic Channel -> sidecar
+//! inbound    sidecar -> [trace] [metrics] -> [api token] -> [cloudevent decode] -> axum route / tonic AppCallback
 //! ```
 //!
 //! Each layer works alone, on any `Service<http::Request<B>>`.
@@ -82,6 +82,8 @@
 //! | --- | --- |
 //! | `bound-instruments` | metrics through OpenTelemetry's bound instruments: cheaper, experimental there |
 //! | `cloudevents` | conversion to and from the events of `cloudevents-sdk` |
+//! | `dapr-client` | the Dapr SDK's own `Client` over our stack, for those who migrate |
+//! | `gzip` | compressed messages towards the sidecar |
 //! | `otlp` | `telemetry`: export of traces and metrics over OTLP, and `tracing` spans in the same traces |
 //! | `sidecar` | `sidecar`: an embedded Dapr for development and tests |
 //! | `testing` | `testing`: recorders of spans and metrics, and assertions of span trees |
@@ -91,7 +93,8 @@
 //!
 //! Names of spans, metrics and attributes follow OpenTelemetry's semantic conventions 1.44: those of HTTP are stable,
 //! those of RPC a release candidate, those of messaging and CloudEvents in development; a change of theirs will be a minor
-//! release here. Foreign types in the API are those of axum, bytes, dapr, http, opentelemetry, serde, tonic and tower.
+//! release here. Foreign types in the API are those of axum, bytes, chrono, dapr, futures-core, http, opentelemetry, serde, tonic,
+//! tower and tracing.
 //!
 //! # Cancel safety
 //!
