@@ -41,6 +41,8 @@ pub(super) struct App {
     /// What ends each subscription to a configuration store, by id.
     pub(super) configuration_subscriptions: Mutex<HashMap<String, CancellationToken>>,
     ready: watch::Sender<bool>,
+    /// Cancelled when the app asks its sidecar to shut down.
+    pub(super) shutdown_asked: CancellationToken,
 }
 
 // ===== impl App =====
@@ -54,6 +56,7 @@ impl App {
             channel: channel.map(Arc::new),
             tasks,
             extended: Mutex::default(),
+            shutdown_asked: CancellationToken::new(),
             subscriptions: Mutex::default(),
             configuration_subscriptions: Mutex::default(),
         }
@@ -78,6 +81,7 @@ impl App {
         while !channel.is_up().await {
             tokio::time::sleep(PROBE).await;
         }
+        self.subscribe_declared(&channel);
         if channel.is_grpc() {
             for subscription in self.list_subscriptions(&channel).await {
                 self.subscribe(subscription, &channel);
@@ -87,6 +91,14 @@ impl App {
             self.connect_http(&channel).await;
         }
         self.ready.send_replace(true);
+    }
+
+    fn subscribe_declared(&self, channel: &Arc<AppChannel>) {
+        for declared in &self.hub.declared {
+            if declared.scopes.is_empty() || declared.scopes.contains(&self.id) {
+                self.subscribe(declared.subscription.clone(), channel);
+            }
+        }
     }
 
     async fn connect_http(self: &Arc<Self>, channel: &Arc<AppChannel>) {

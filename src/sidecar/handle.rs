@@ -43,6 +43,14 @@ impl Sidecar {
         self.app.ready().await;
     }
 
+    /// Waits until the app asked its sidecar to shut down (rpc `Shutdown`, `POST /v1.0/shutdown`). The sidecar goes on:
+    /// it lives in this process, and whoever started it stops it.
+    ///
+    /// Cancel safe.
+    pub async fn shutdown_asked(&self) {
+        self.app.shutdown_asked.cancelled().await;
+    }
+
     /// Stops the sidecar and waits until its last task and its listeners are gone.
     ///
     /// Calls and deliveries under way are cut; wait for [`Hub::settled`](super::Hub::settled) first where that matters.

@@ -15,6 +15,7 @@ use super::hub_builder::HubBuilder;
 use super::jobs::Jobs;
 use super::lock::lock;
 use super::pubsub::PubSub;
+use super::resources::Declared;
 use super::secret::Secret;
 use super::state_store::StateStore;
 use super::stats::{Ledger, Stats};
@@ -40,6 +41,7 @@ pub(super) struct HubState {
     pub(super) bindings: BTreeMap<String, Binding>,
     pub(super) jobs: Jobs,
     pub(super) faults: Faults,
+    pub(super) declared: Vec<Declared>,
     pub(super) api_token: Option<Secret>,
     pub(super) shutdown: CancellationToken,
     pub(super) ledger: Ledger,

@@ -14,6 +14,7 @@ use super::fault::Faults;
 use super::hub::{Hub, HubState};
 use super::jobs::Jobs;
 use super::pubsub::{PubSub, RetryPolicy};
+use super::resources::{self, Declared};
 use super::schedule::Schedule;
 use super::secret::Secret;
 use super::state_store::StateStore;
@@ -47,6 +48,7 @@ pub struct HubBuilder {
     configuration_stores: Vec<String>,
     lock_stores: Vec<String>,
     bindings: BTreeMap<String, Binding>,
+    pub(super) declared: Vec<Declared>,
     api_token: Option<Secret>,
 }
 
@@ -165,6 +167,17 @@ impl HubBuilder {
         Ok(self)
     }
 
+    /// Adds what the `*.yaml` and `*.yml` files of a directory describe: components, subscriptions, and of resiliency the
+    /// inbound retries of pubsub components. Components of another type than this sidecar has are kept in memory, or
+    /// ignored if there is no such building block, with a warning; if `strict`, they are refused. The scopes of components
+    /// are not read: a hub's components are for all its apps.
+    ///
+    /// # Errors
+    /// When a file cannot be read or is no YAML, or a resource says something that cannot be done.
+    pub fn resources(self, directory: impl AsRef<Path>, strict: bool) -> Result<Self, ComponentError> {
+        resources::load(self, directory.as_ref(), strict)
+    }
+
     /// Callers of the sidecars must send this token as `dapr-api-token`, as with `DAPR_API_TOKEN`. Defaults to none;
     /// an empty token is none.
     pub fn api_token(mut self, token: impl Into<String>) -> Self {
@@ -193,6 +206,7 @@ impl HubBuilder {
             bindings: self.bindings,
             jobs: Jobs::default(),
             faults: Faults::default(),
+            declared: self.declared,
             api_token: self.api_token,
             shutdown: CancellationToken::new(),
             ledger,

@@ -60,6 +60,11 @@
 //! # }
 //! ```
 //!
+//! # As a program
+//!
+//! `cargo run --example sidecar -- --app-id shop --app-port 3000 --resources-path DIR -- COMMAND` is this sidecar for apps in
+//! any language, with the flags of daprd.
+//!
 //! # Faults
 //!
 //! [`Hub::fail_next`] and [`Hub::inject`] make the next calls of an rpc go wrong, for tests of what an app does about it:
@@ -123,6 +128,7 @@ mod listen;
 mod lock;
 mod method;
 mod pubsub;
+mod resources;
 mod schedule;
 mod secret;
 mod state_store;

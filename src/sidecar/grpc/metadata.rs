@@ -55,12 +55,13 @@ pub(in crate::sidecar) async fn set(
     Ok(Response::new(()))
 }
 
-/// Says yes and goes on: whoever started the sidecar in this process stops it.
+/// Says yes and goes on: whoever started the sidecar in this process is told, and stops it.
 pub(in crate::sidecar) async fn shutdown(
     app: &Arc<App>,
     _request: Request<ShutdownRequest>,
 ) -> Result<Response<()>, Status> {
-    tracing::info!(app_id = app.id, "the app asked its sidecar to shut down: ignored, the sidecar is embedded");
+    tracing::info!(app_id = app.id, "the app asked its sidecar to shut down");
+    app.shutdown_asked.cancel();
     Ok(Response::new(()))
 }
 

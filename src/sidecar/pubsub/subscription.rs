@@ -71,6 +71,15 @@ impl Subscription {
         })
     }
 
+    /// The `spec` of a Subscription resource, of either version.
+    ///
+    /// # Errors
+    /// When a member is not what it should be, a condition is no CEL expression, or there is no route.
+    pub(in crate::sidecar) fn declared(spec: &Map<String, Value>) -> Result<Self, String> {
+        let subscription = read(spec)?.ok_or("it has no route")?;
+        Ok(Self { kind: PubsubSubscriptionType::Declarative, ..subscription })
+    }
+
     /// The rule that this event follows, if any.
     pub(super) fn route(&self, event: &Value) -> Result<Option<&Rule>, String> {
         for rule in &self.rules {

@@ -1,0 +1,166 @@
+//! Resource files: Component, Subscription and Resiliency (`dapr/dapr:pkg/apis`).
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde::Deserialize;
+use serde_json::{Map, Value};
+
+use super::duration;
+use super::error::ComponentError;
+use super::hub_builder::HubBuilder;
+use super::pubsub::{RetryPolicy, Subscription};
+
+#[derive(Deserialize)]
+#[serde(default)]
+struct Resource {
+    kind: String,
+    metadata: Metadata,
+    spec: Map<String, Value>,
+    scopes: Vec<String>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Metadata {
+    name: String,
+}
+
+/// A subscription of a resource file, and the apps that have it; of none named, all.
+#[derive(Clone, Debug)]
+pub(super) struct Declared {
+    pub(super) subscription: Subscription,
+    pub(super) scopes: Vec<String>,
+}
+
+impl Default for Resource {
+    fn default() -> Self {
+        Self { kind: String::new(), metadata: Metadata::default(), spec: Map::new(), scopes: Vec::new() }
+    }
+}
+
+/// All documents of all `*.yaml` and `*.yml` files of a directory, in the order of their names.
+pub(super) fn load(mut hub: HubBuilder, directory: &Path, strict: bool) -> Result<HubBuilder, ComponentError> {
+    let failed = |path: &Path, reason: &dyn std::fmt::Display| ComponentError::new(path.display().to_string(), reason);
+    let entries = fs::read_dir(directory).map_err(|error| failed(directory, &error))?;
+    let mut paths: Vec<PathBuf> = entries.filter_map(|entry| Some(entry.ok()?.path())).collect();
+    paths.retain(|path| path.extension().is_some_and(|kind| kind == "yaml" || kind == "yml"));
+    paths.sort();
+    for path in paths {
+        let text = fs::read_to_string(&path).map_err(|error| failed(&path, &error))?;
+        let resources: Vec<Resource> = serde_saphyr::from_multiple(&text).map_err(|error| failed(&path, &error))?;
+        for resource in resources {
+            hub = add(hub, resource, strict)?;
+        }
+    }
+    Ok(hub)
+}
+
+fn add(mut hub: HubBuilder, resource: Resource, strict: bool) -> Result<HubBuilder, ComponentError> {
+    let name = resource.metadata.name;
+    match resource.kind.as_str() {
+        "Component" => component(hub, name, &resource.spec, strict),
+        "Subscription" => {
+            let subscription =
+                Subscription::declared(&resource.spec).map_err(|reason| ComponentError::new(&name, reason))?;
+            hub.declared.push(Declared { subscription, scopes: resource.scopes });
+            Ok(hub)
+        }
+        "Resiliency" => resiliency(hub, &name, &resource.spec),
+        // Tracing and the like.
+        "Configuration" | "" => Ok(hub),
+        kind if strict => Err(ComponentError::new(name, format!("resources of kind {kind:?} are not known here"))),
+        kind => {
+            tracing::warn!(name, kind, "a resource of a kind that is not known here is ignored");
+            Ok(hub)
+        }
+    }
+}
+
+fn component(
+    hub: HubBuilder,
+    name: String,
+    spec: &Map<String, Value>,
+    strict: bool,
+) -> Result<HubBuilder, ComponentError> {
+    let kind = spec.get("type").and_then(Value::as_str).unwrap_or_default();
+    let metadata = metadata_of(spec);
+    let text = |key: &str| metadata.get(key).cloned().unwrap_or_default();
+    match kind {
+        "secretstores.local.env" => return Ok(hub.environment_secrets(name)),
+        "secretstores.local.file" => return hub.secrets_file(name, text("secretsFile")),
+        "bindings.localstorage" => return hub.local_storage(name, text("rootPath")),
+        "bindings.http" => return hub.http_output(name, text("url"), text("errorIfNot2XX") != "false"),
+        "bindings.cron" => {
+            let route = metadata.get("route").cloned();
+            return hub.cron_input(name, &text("schedule"), route, text("direction") == "input");
+        }
+        _ => {}
+    }
+    let block = kind.split('.').next().unwrap_or_default();
+    let known = ["state", "pubsub", "configuration", "lock", "secretstores"].contains(&block);
+    if kind != format!("{block}.in-memory") || !known {
+        if strict {
+            return Err(ComponentError::new(name, format!("components of type {kind:?} are not known here")));
+        }
+        tracing::warn!(name, kind, "a component of a type that is not known here is kept in memory, or ignored");
+    }
+    Ok(match block {
+        "state" => hub.state_store(name),
+        "pubsub" => hub.pubsub(name),
+        "configuration" => hub.configuration_store(name),
+        "lock" => hub.lock_store(name),
+        "secretstores" => hub.secrets(name, Vec::<(String, String)>::new()),
+        _ => hub,
+    })
+}
+
+/// `metadata: [{name, value}]`. Values of any scalar type are texts.
+fn metadata_of(spec: &Map<String, Value>) -> BTreeMap<String, String> {
+    let items = spec.get("metadata").and_then(Value::as_array).into_iter().flatten();
+    let pairs = items.filter_map(|item| {
+        let value = match item.get("value")? {
+            Value::String(text) => text.clone(),
+            scalar => scalar.to_string(),
+        };
+        Some((item.get("name")?.as_str()?.to_owned(), value))
+    });
+    pairs.collect()
+}
+
+/// Of all targets only `components.<pubsub>.inbound.retry` has a meaning here.
+fn resiliency(mut hub: HubBuilder, name: &str, spec: &Map<String, Value>) -> Result<HubBuilder, ComponentError> {
+    let spec = Value::Object(spec.clone());
+    let retries = &spec["policies"]["retries"];
+    let Some(components) = spec["targets"]["components"].as_object() else { return Ok(hub) };
+    for (component, target) in components {
+        let Some(policy) = target["inbound"]["retry"].as_str() else { continue };
+        let retry = retries.get(policy).and_then(Value::as_object);
+        let retry = retry.ok_or_else(|| ComponentError::new(name, format!("there is no retry policy {policy:?}")))?;
+        let retry = retry_policy(retry).map_err(|reason| ComponentError::new(name, reason))?;
+        hub = hub.inbound_retry(component, retry);
+    }
+    Ok(hub)
+}
+
+fn retry_policy(policy: &Map<String, Value>) -> Result<RetryPolicy, String> {
+    let span = |key: &str, default: Duration| match policy.get(key) {
+        None => Ok(default),
+        // A bare number is milliseconds.
+        Some(Value::Number(millis)) => Ok(Duration::from_millis(millis.as_u64().unwrap_or_default())),
+        Some(value) => {
+            let text = value.as_str().unwrap_or_default();
+            duration::of_go(text).ok_or_else(|| format!("{key} {text:?} is not a span of time"))
+        }
+    };
+    let kind = policy.get("policy").and_then(Value::as_str).unwrap_or("constant");
+    let retry = match kind.to_ascii_lowercase().as_str() {
+        "constant" => RetryPolicy::constant(span("duration", Duration::from_secs(5))?),
+        "exponential" => RetryPolicy::exponential(span("maxInterval", Duration::from_secs(60))?),
+        _ => return Err(format!("retry policy {kind:?} is neither constant nor exponential")),
+    };
+    let max = policy.get("maxRetries").and_then(Value::as_i64).unwrap_or(-1);
+    Ok(u32::try_from(max).map_or(retry, |max| retry.max_retries(max)))
+}
