@@ -17,6 +17,7 @@ use axum::response::{IntoResponse as _, Response};
 use bytes::Bytes;
 use dapr::dapr::proto::common::v1::http_extension::Verb;
 use dapr::dapr::proto::common::v1::{Etag, HttpExtension, InvokeRequest, InvokeResponse, StateItem, StateOptions};
+use dapr::dapr::proto::runtime::v1::dapr_client::DaprClient;
 use dapr::dapr::proto::runtime::v1::*;
 use http_body_util::{BodyExt as _, Full};
 use hyper_util::rt::{TokioExecutor, TokioIo};
@@ -93,6 +94,61 @@ async fn every_recorded_call_is_answered_and_delivered_as_by_daprd() {
     for (path, recorded) in recorded {
         assert_eq!(delivered[&path], recorded, "{path}");
     }
+}
+
+/// What was recorded without tracing: there the trace context is compared to the letter.
+#[tokio::test]
+async fn without_tracing_the_context_passes_as_recorded() {
+    const P: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+    let mut test = Test::new().await;
+    test.seen.recv().await.unwrap();
+    test.seen.recv().await.unwrap();
+    let mut dapr = DaprClient::connect(test.other.grpc_endpoint()).await.unwrap();
+    let records = include_str!("golden/deliveries-no-tracing.jsonl").lines();
+    for (index, line) in records.enumerate() {
+        let record: Value = serde_json::from_str(line).unwrap();
+        let parent = (index >= 2).then(|| P.parse().unwrap());
+        if record["p"] == "/orders" {
+            let mut request = tonic::Request::new(PublishEventRequest {
+                pubsub_name: "pubsub".into(),
+                topic: "orders".into(),
+                data: b"{\"modeA\":1}".to_vec(),
+                data_content_type: "application/json".into(),
+                ..Default::default()
+            });
+            parent.map(|parent| request.metadata_mut().insert("traceparent", parent));
+            dapr.publish_event(request).await.unwrap();
+        } else {
+            let http_extension = Some(HttpExtension { verb: Verb::Post.into(), ..Default::default() });
+            let message = InvokeRequest { method: "echo/modea".into(), http_extension, ..Default::default() };
+            let mut request = tonic::Request::new(InvokeServiceRequest { id: "app-b".into(), message: Some(message) });
+            parent.map(|parent| request.metadata_mut().insert("traceparent", parent));
+            dapr.invoke_service(request).await.unwrap();
+        }
+        let headers = pairs(&record["h"]);
+        let headers = headers.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+        let (method, path) = (record["m"].as_str().unwrap(), record["p"].as_str().unwrap());
+        let body = record["b"].as_str().unwrap();
+        let (mut seen, seen_traces) = test.seen.recv().await.unwrap();
+        assert_eq!(seen_traces, traces(headers.clone(), body), "{line}");
+        // The recording client had other encodings, and its answers no authority of ours.
+        let mut expected = delivery(method, path, headers, body);
+        for one in [&mut seen, &mut expected] {
+            one["headers"].as_object_mut().unwrap().remove("dapr-grpc-accept-encoding");
+            one["body"].as_object_mut().map(|body| body.remove("source"));
+        }
+        assert_eq!(seen, expected, "{line}");
+    }
+}
+
+/// The header `traceparent`, and the members of the event.
+type Traces = [Option<String>; 4];
+
+fn traces<'a>(mut headers: impl Iterator<Item = (&'a str, &'a str)>, body: &str) -> Traces {
+    let header = headers.find(|(name, _)| name.eq_ignore_ascii_case("traceparent"));
+    let event: Value = serde_json::from_str(body).unwrap_or_default();
+    let member = |name: &str| event[name].as_str().map(str::to_owned);
+    [header.map(|(_, value)| value.to_owned()), member("traceid"), member("traceparent"), member("tracestate")]
 }
 
 // ===== the calls =====
@@ -332,9 +388,8 @@ fn calls() -> Vec<(&'static str, Call)> {
 struct Test {
     hub: Hub,
     sidecar: Sidecar,
-    #[allow(dead_code, reason = "kept running")]
     other: Sidecar,
-    seen: mpsc::UnboundedReceiver<Value>,
+    seen: mpsc::UnboundedReceiver<(Value, Traces)>,
     #[allow(dead_code, reason = "kept there")]
     files: tempfile::TempDir,
 }
@@ -465,7 +520,7 @@ impl Test {
     /// By path, because topics do not wait for each other.
     fn deliveries(&mut self) -> BTreeMap<String, Vec<Value>> {
         let mut by_path: BTreeMap<String, Vec<Value>> = BTreeMap::new();
-        while let Ok(seen) = self.seen.try_recv() {
+        while let Ok((seen, _)) = self.seen.try_recv() {
             by_path.entry(seen["path"].as_str().unwrap().to_owned()).or_default().push(seen);
         }
         by_path.values_mut().for_each(|seen| seen.sort_by_key(Value::to_string));
@@ -491,17 +546,18 @@ fn subscriptions() -> Value {
 }
 
 /// The app that was recorded, or what can be seen of it.
-async fn app(sender: mpsc::UnboundedSender<Value>, subscriptions: &str) -> u16 {
+async fn app(sender: mpsc::UnboundedSender<(Value, Traces)>, subscriptions: &str) -> u16 {
     let subscriptions = subscriptions.to_owned();
     let router = Router::new().fallback(move |request: Request| {
         let (sender, subscriptions) = (sender.clone(), subscriptions.clone());
         async move {
             let (parts, body) = request.into_parts();
             let body = body.collect().await.unwrap().to_bytes();
-            let headers = parts.headers.iter().map(|(name, value)| (name.as_str(), value.to_str().unwrap()));
+            let headers = || parts.headers.iter().map(|(name, value)| (name.as_str(), value.to_str().unwrap()));
             let path = parts.uri.path_and_query().unwrap().as_str();
             let text = std::str::from_utf8(&body).unwrap();
-            let _ = sender.send(delivery(parts.method.as_str(), path, headers, text));
+            let traces = traces(headers(), text);
+            let _ = sender.send((delivery(parts.method.as_str(), path, headers(), text), traces));
             app_answer(path, &subscriptions, &body)
         }
     });
