@@ -24,6 +24,7 @@ macro_rules! tests {
 }
 use tests;
 
+mod bad_input;
 mod calls;
 mod delivery;
 mod faults;
@@ -35,8 +36,17 @@ mod tokens;
 mod tree;
 
 pub fn all() -> Vec<Test> {
-    [harness::all(), orders::all(), delivery::all(), state::all(), tokens::all(), calls::all(), faults::all()]
-        .into_iter()
-        .flatten()
-        .collect()
+    [
+        harness::all(),
+        orders::all(),
+        delivery::all(),
+        state::all(),
+        tokens::all(),
+        calls::all(),
+        faults::all(),
+        bad_input::all(),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
 }

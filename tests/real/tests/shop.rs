@@ -93,7 +93,7 @@ async fn start_app(stack: &Stack, name: &str, port: u16, env: &[(String, String)
 }
 
 /// A plain `cargo test` builds it first; `cargo test --test real` alone does not.
-fn example() -> PathBuf {
+pub fn example() -> PathBuf {
     let test = std::env::current_exe().unwrap();
     let path = test.parent().unwrap().parent().unwrap().join("examples/orders");
     assert!(path.is_file(), "{} is missing: cargo build --example orders", path.display());
