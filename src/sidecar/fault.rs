@@ -13,6 +13,8 @@ use super::lock::lock;
 pub enum Fault {
     /// The call fails with this code, in the shape that daprd's errors have. Its handler does not run.
     Fail(Code),
+    /// The handler runs, and then the call fails with this code: what it did is done, and its caller cannot know.
+    Lost(Code),
     /// The call is answered this much later, on tokio's time. Its handler runs after that.
     Delay(Duration),
     /// The answer breaks off behind its headers. The handler does not run.

@@ -110,11 +110,13 @@ where
             });
         }
         let fault = path.strip_prefix(DAPR).and_then(|rpc| self.app.hub.faults.take(rpc));
-        let delay = match fault {
-            None => None,
-            Some(Fault::Delay(delay)) => Some(delay),
+        let (mut delay, mut lost) = (None, None);
+        match fault {
+            None => {}
+            Some(Fault::Delay(by)) => delay = Some(by),
+            Some(Fault::Lost(code)) => lost = Some(Fault::Fail(code)),
             Some(fault) => return Box::pin(ready(Ok(broken(shape, &fault)))),
-        };
+        }
         let not_ready = self.inner.clone();
         let mut ready = std::mem::replace(&mut self.inner, not_ready);
         Box::pin(async move {
@@ -122,6 +124,9 @@ where
                 tokio::time::sleep(delay).await;
             }
             let response = ready.call(request).await?;
+            if let Some(failure) = lost {
+                return Ok(broken(shape, &failure));
+            }
             let is_unknown = is_unknown_method(response.headers());
             Ok(shape.apply(if is_unknown { status::not_proxied().into_http() } else { response }))
         })
