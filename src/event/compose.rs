@@ -75,7 +75,7 @@ impl<'l> Composer<'l> {
         }
         let payload = Payload::of_bytes(data_content_type.as_ref().map(|text| text.in_str(&self.text)), data);
         if let Payload::Json(json) = &payload
-            && self.limits.are_exceeded_by_depth_of(json)
+            && self.limits.are_exceeded_by_depth_of_data(json)
         {
             return Err(DecodeError::new(Kind::TooDeep { limit: self.limits.depth() }));
         }

@@ -175,7 +175,7 @@ impl<'de, 'l> Members<'de, 'l> {
 
     /// Section 3.1: what `data` is follows from its content type, and none means JSON.
     fn payload(&self, json: &str, body: &Bytes) -> Result<Payload, Kind> {
-        if self.limits.are_exceeded_by_depth_of(json) {
+        if self.limits.are_exceeded_by_depth_of_data(json) {
             return Err(Kind::TooDeep { limit: self.limits.depth() });
         }
         let as_json = || Text::new(self.text, json).into_bytes(body);

@@ -15,6 +15,9 @@ pub struct Limits {
     entries: usize,
 }
 
+/// The depth that `serde_json` does not parse.
+const PARSED: usize = 128;
+
 impl Limits {
     /// The longest message, which is one event or a batch, in bytes on the wire. Defaults to 4 MiB, daprd's own default for a request
     /// (`--max-body-size`).
@@ -43,8 +46,10 @@ impl Limits {
         self
     }
 
-    /// The deepest nesting of objects and arrays in data and in any other member. Defaults to 128, from where on
-    /// `serde_json` refuses too.
+    /// The deepest nesting of objects and arrays in data and in any other member. Defaults to 128.
+    ///
+    /// From 128 on it is `serde_json` that refuses data, when it is parsed: as text, it is safe at any depth. A lower limit
+    /// costs a look at each byte of the data, and refuses the event itself.
     #[must_use]
     pub const fn with_depth(mut self, depth: usize) -> Self {
         self.depth = depth;
@@ -88,6 +93,12 @@ impl Limits {
         self.entries
     }
 
+    /// As [`are_exceeded_by_depth_of`](Self::are_exceeded_by_depth_of), for data, which may be long: what its parser refuses
+    /// need not be looked for here.
+    pub(super) fn are_exceeded_by_depth_of_data(&self, json: impl AsRef<[u8]>) -> bool {
+        self.depth < PARSED && self.are_exceeded_by_depth_of(json)
+    }
+
     /// Is this JSON text, which must be valid, nested deeper than allowed?
     pub(super) fn are_exceeded_by_depth_of(&self, json: impl AsRef<[u8]>) -> bool {
         let json = json.as_ref();
@@ -115,7 +126,7 @@ impl Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { bytes: 4 * 1024 * 1024, attributes: 256, attribute_bytes: 64 * 1024, depth: 128, entries: 10_000 }
+        Self { bytes: 4 * 1024 * 1024, attributes: 256, attribute_bytes: 64 * 1024, depth: PARSED, entries: 10_000 }
     }
 }
 

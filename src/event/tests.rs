@@ -381,9 +381,14 @@ fn a_deep_event_is_refused_and_the_process_lives() {
         format!(r#"{{"data":{deep}}}"#),
         format!(r#"{{"data":{deep_object}}}"#),
         format!(r#"{{"data":{deep},"datacontenttype":"text/plain"}}"#),
-        format!(r#"{{"ext":{deep_object}}}"#),
-        format!(r#"{{"id":{deep}}}"#),
     ] {
+        // As text it does no harm; its parser refuses it.
+        let error = from(&body).unwrap().data_as::<Value>().unwrap_err();
+        assert!(error.to_string().starts_with("data is not valid JSON"), "{error}");
+        let strict = CloudEvent::from_json_within(body.into(), &Limits::default().with_depth(127));
+        assert_eq!(strict.unwrap_err().to_string(), "nested deeper than 127 levels");
+    }
+    for body in [format!(r#"{{"ext":{deep_object}}}"#), format!(r#"{{"id":{deep}}}"#)] {
         assert_eq!(from(&body).unwrap_err().to_string(), "nested deeper than 128 levels");
     }
     assert!(from(&deep).unwrap_err().is_syntax());
@@ -399,8 +404,13 @@ fn a_deep_event_is_refused_and_the_process_lives() {
 #[test]
 fn nesting_up_to_the_limit_is_accepted() {
     let nested = |depth: usize| format!(r#"{{"data":{}{}}}"#, "[".repeat(depth), "]".repeat(depth));
-    assert!(from(&nested(128)).is_ok());
-    assert!(from(&nested(129)).is_err());
+    let within = |depth: usize, limit: usize| {
+        CloudEvent::from_json_within(nested(depth).into(), &Limits::default().with_depth(limit))
+    };
+    assert!(within(127, 127).is_ok() && within(128, 127).is_err());
+    assert!(within(3, 3).is_ok() && within(4, 3).is_err());
+    assert!(from(&nested(127)).unwrap().data_as::<Value>().is_ok());
+    assert!(from(&nested(129)).unwrap().data_as::<Value>().is_err());
 }
 
 #[test]

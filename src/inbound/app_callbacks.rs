@@ -59,7 +59,8 @@ use crate::{
 /// | 404 | DROP | NOT_FOUND |
 /// | other | the code for this status, never UNIMPLEMENTED: daprd drops such an event silently | the code for this status |
 ///
-/// Metadata arrives as headers. An API token is asked for on all calls but the health check.
+/// Metadata arrives as headers. An event is decoded already, and its request has no body: handlers take an extractor of
+/// events, not bytes. An API token is asked for on all calls but the health check.
 #[derive(Clone)]
 pub struct AppCallbacks {
     inner: Arc<Inner>,
