@@ -1,7 +1,4 @@
-use std::{
-    env,
-    path::{Path, PathBuf},
-};
+use std::{env, path::PathBuf};
 
 /// Where the components are.
 #[derive(Debug, Clone)]
@@ -20,8 +17,8 @@ impl Binaries {
     ///
     /// What is missing, and what to do about it.
     pub fn find() -> Result<Self, String> {
-        let folder = env::var_os("TOWER_DAPR_REAL_BIN")
-            .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("target/real"), PathBuf::from);
+        let folder =
+            env::var_os("TOWER_DAPR_REAL_BIN").map_or_else(|| super::root().join("target/real"), PathBuf::from);
         let built = |name: &str| {
             let path = folder.join(name);
             let missing = || format!("{} is missing: run tests/real/build", path.display());

@@ -16,7 +16,7 @@ use opentelemetry_sdk::trace::{SpanData, SpanEvents, SpanExporter, SpanLinks};
 use serde_json::Value as Json;
 use tower_dapr::testing::{SpanRecorder, SpanTree, Trace};
 
-use super::{Binaries, PATIENCE, Process, free_port, get};
+use super::{Binaries, PATIENCE, Process, free_port, get, root};
 
 /// How long spans may be on their way: every sender exports after 200 ms.
 const COLLECTED: Duration = Duration::from_secs(15);
@@ -32,7 +32,7 @@ impl Jaeger {
     pub async fn start(binaries: &Binaries, folder: &Path, otlp: u16) -> Self {
         let (ui, health) = (free_port(), free_port());
         let mut command = Command::new(&binaries.jaeger);
-        command.arg("--config").arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/jaeger.yaml"));
+        command.arg("--config").arg(root().join("deploy/jaeger.yaml"));
         let ports = [("UI", ui), ("HEALTH", health), ("QUERY", free_port()), ("OTLP_GRPC", otlp)];
         for (name, port) in ports.into_iter().chain([("OTLP_HTTP", free_port())]) {
             command.env(format!("JAEGER_{name}_PORT"), port.to_string());

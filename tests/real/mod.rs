@@ -2,7 +2,7 @@
 //!
 //! `tests/real/build` builds them. Everything listens on free ports of 127.0.0.1 and writes into a temporary folder; several
 //! stacks run side by side. What daprd loads are the files of `deploy/`.
-#![allow(dead_code, reason = "the benchmark, which uses this too, does not need all of it")]
+#![allow(dead_code, unused_imports, reason = "the benchmark, which uses this too, does not need all of it")]
 
 mod app;
 mod binaries;
@@ -24,7 +24,17 @@ pub use self::{
     stack::Stack,
 };
 
-use std::time::Duration;
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 /// How long a component may take until it is healthy, on a machine that is busy with something else.
 pub const PATIENCE: Duration = Duration::from_secs(60);
+
+/// The root of the repository; the package may be one within it.
+pub fn root() -> PathBuf {
+    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let root = here.ancestors().find(|folder| folder.join("deploy/config.yaml").is_file());
+    root.expect("deploy/ is a part of the repository").to_owned()
+}

@@ -7,7 +7,7 @@ use std::{
 use tempfile::TempDir;
 use tokio::net::TcpStream;
 
-use super::{Binaries, DaprdBuilder, Jaeger, PATIENCE, Process, free_port, get};
+use super::{Binaries, DaprdBuilder, Jaeger, PATIENCE, Process, free_port, get, root};
 
 /// Redis and Jaeger, and what a daprd needs to run beside them. All of it ends when this is dropped.
 pub struct Stack {
@@ -35,9 +35,16 @@ pub struct StackBuilder {
     without_resiliency: bool,
     control_plane: bool,
     resources: Vec<(String, String)>,
+    config: Option<String>,
 }
 
 impl StackBuilder {
+    /// Instead of `deploy/config.yaml`.
+    pub fn config(mut self, yaml: &str) -> Self {
+        self.config = Some(yaml.to_owned());
+        self
+    }
+
     /// Spans are still sent where it would be.
     pub fn without_jaeger(mut self) -> Self {
         self.without_jaeger = true;
@@ -78,7 +85,7 @@ impl StackBuilder {
 
     /// Copies what daprd loads out of `deploy/`: some tests leave something out or add to it.
     fn lay_out(&self, folder: &Path) {
-        let deploy = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy");
+        let deploy = root().join("deploy");
         let resources = folder.join("resources");
         fs::create_dir(&resources).unwrap();
         for entry in fs::read_dir(deploy.join("components")).unwrap() {
@@ -88,6 +95,9 @@ impl StackBuilder {
         fs::copy(deploy.join("config.yaml"), folder.join("config.yaml")).unwrap();
         if !self.without_resiliency {
             fs::copy(deploy.join("resiliency.yaml"), resources.join("resiliency.yaml")).unwrap();
+        }
+        if let Some(yaml) = &self.config {
+            fs::write(folder.join("config.yaml"), yaml).unwrap();
         }
         for (file, yaml) in &self.resources {
             fs::write(resources.join(file), yaml).unwrap();

@@ -25,6 +25,7 @@ macro_rules! tests {
 use tests;
 
 mod bad_input;
+mod blocks;
 mod calls;
 mod delivery;
 mod faults;
@@ -45,6 +46,7 @@ pub fn all() -> Vec<Test> {
         calls::all(),
         faults::all(),
         bad_input::all(),
+        blocks::all(),
     ]
     .into_iter()
     .flatten()
