@@ -110,7 +110,7 @@ Send an order:
   curl -si http://127.0.0.1:$app_ports/orders -H 'content-type: application/json' \\
     -d '{"id": "1", "customer": "Zoë", "sku": "tea-mint", "quantity": 2}'
 Look at the traces (Jaeger built from source has its API only; its images have the pages too):
-  curl -s 'http://127.0.0.1:$ui_port/api/traces?service=order&limit=1'
+  curl -s 'http://127.0.0.1:$ui_port/api/traces?service=order&operation=POST%20%2Forders&limit=1'
 Stop: deploy/local.sh down
 EOF
 }
