@@ -31,6 +31,7 @@ mod delivery;
 mod faults;
 mod harness;
 mod orders;
+mod retries;
 mod shop;
 mod state;
 mod tokens;
@@ -47,6 +48,7 @@ pub fn all() -> Vec<Test> {
         faults::all(),
         bad_input::all(),
         blocks::all(),
+        retries::all(),
     ]
     .into_iter()
     .flatten()
