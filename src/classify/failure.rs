@@ -134,7 +134,7 @@ impl Failure {
 }
 
 /// The errors that services of this field have; anything else is opaque to us and stays so.
-fn as_dyn_error<E: 'static>(error: &E) -> Option<&(dyn Error + 'static)> {
+pub(crate) fn as_dyn_error<E: 'static>(error: &E) -> Option<&(dyn Error + 'static)> {
     fn concrete<T: Error + 'static>(error: &dyn Any) -> Option<&(dyn Error + 'static)> {
         error.downcast_ref::<T>().map(|error| error as _)
     }

@@ -30,6 +30,7 @@ mod outcome;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use self::failure::as_dyn_error;
 pub use self::{
     code::{code_name, http_status_text},
     failure::Failure,

@@ -1,6 +1,6 @@
 //! What a failed attempt proves: was the call executed, and is it worth another attempt?
 
-use std::{any::Any, error::Error, time::SystemTime};
+use std::{error::Error, time::SystemTime};
 
 use http::{HeaderMap, StatusCode};
 use tonic::Code;
@@ -8,7 +8,7 @@ use tonic::Code;
 use super::pushback::Pushback;
 use crate::{
     breaker::BreakerOpen,
-    classify::{Classifier, Ending, Failure, Protocol, code_name, http_status_text},
+    classify::{Classifier, Ending, Failure, Protocol, as_dyn_error, code_name, http_status_text},
 };
 
 /// What is known after an attempt. The order of the rows in the module docs.
@@ -163,23 +163,4 @@ fn in_chain(error: &(dyn Error + 'static)) -> Option<Evidence> {
         next = error.source();
     }
     None
-}
-
-/// The errors that services of this field have; anything else is opaque to us and stays so.
-fn as_dyn_error<E: 'static>(error: &E) -> Option<&(dyn Error + 'static)> {
-    fn concrete<T: Error + 'static>(error: &dyn Any) -> Option<&(dyn Error + 'static)> {
-        error.downcast_ref::<T>().map(|error| error as _)
-    }
-
-    let error: &dyn Any = error;
-    if let Some(boxed) = error.downcast_ref::<tonic::codegen::StdError>() {
-        return Some(&**boxed);
-    }
-    concrete::<tonic::transport::Error>(error)
-        .or_else(|| concrete::<tonic::Status>(error))
-        .or_else(|| concrete::<axum::Error>(error))
-        .or_else(|| concrete::<hyper_util::client::legacy::Error>(error))
-        .or_else(|| concrete::<hyper::Error>(error))
-        .or_else(|| concrete::<h2::Error>(error))
-        .or_else(|| concrete::<std::io::Error>(error))
 }
