@@ -64,7 +64,8 @@ spec:
     version: v1
     configuration:
       connectionString: names.db
-      updateInterval: "3s"
+      updateInterval: "15s"
+      timeout: "5s"
 "#;
 
 #[tokio::main]
