@@ -10,7 +10,10 @@ use std::{
 };
 
 use axum::{Router, body::Bytes, extract::State, http::HeaderMap, routing::post};
+use opentelemetry_sdk::trace::SimpleSpanProcessor;
 use tokio::{net::TcpListener, process::Command};
+use tower_dapr::{telemetry::Telemetry, testing::SpanRecorder};
+use tracing_subscriber::layer::SubscriberExt;
 
 type Received = Arc<Mutex<Vec<(&'static str, HeaderMap, Bytes)>>>;
 
@@ -78,6 +81,28 @@ async fn a_disabled_sdk_records_nothing_and_everything_works() {
     let out = String::from_utf8_lossy(&output.stdout).into_owned();
     assert!(output.status.success() && out.contains("1 accepted"), "{out}");
     assert!(!out.contains("publish orders"), "{out}");
+}
+
+#[tokio::test]
+async fn the_spans_of_the_crates_underneath_are_not_exported() {
+    // They cover the exporter's own connection: exporting them would make new ones for ever.
+    let spans = SpanRecorder::new();
+    let telemetry = Telemetry::builder("app")
+        .with_span_processor(SimpleSpanProcessor::new(spans.exporter("app")))
+        .only_if_configured()
+        .build()
+        .unwrap();
+    let subscriber = tracing_subscriber::registry().with(telemetry.tracing_layer());
+    tracing::subscriber::with_default(subscriber, || {
+        let _mine = tracing::info_span!("mine").entered();
+        drop(tracing::trace_span!(target: "h2::proto::connection", "Connection").entered());
+        drop(tracing::info_span!(target: "tonic::transport", "connect").entered());
+        drop(tracing::debug_span!("detail").entered());
+        drop(tracing::info_span!(target: "tower_shop", "also mine").entered());
+    });
+    let names: Vec<_> = spans.spans().iter().map(|span| span.name().to_owned()).collect();
+    assert_eq!(names, ["also mine", "mine"]);
+    telemetry.shutdown(Duration::from_secs(1)).await.unwrap();
 }
 
 // ===== helpers =====

@@ -1,4 +1,4 @@
-use std::{borrow::Cow, env, fmt, time::Duration};
+use std::{borrow::Cow, env, fmt, io::IsTerminal, time::Duration};
 
 use opentelemetry::{KeyValue, global, propagation::TextMapCompositePropagator, trace::TracerProvider as _};
 use opentelemetry_otlp::{MetricExporter, SpanExporter};
@@ -10,7 +10,13 @@ use opentelemetry_sdk::{
     trace::{SdkTracer, SdkTracerProvider, SpanProcessor, TracerProviderBuilder},
 };
 use tracing_opentelemetry::OpenTelemetryLayer;
-use tracing_subscriber::{EnvFilter, Layer as _, layer::SubscriberExt, registry::LookupSpan, util::SubscriberInitExt};
+use tracing_subscriber::{
+    EnvFilter, Layer as _,
+    filter::{Filtered, LevelFilter, Targets},
+    layer::SubscriberExt,
+    registry::LookupSpan,
+    util::SubscriberInitExt,
+};
 
 use super::{
     TelemetryError,
@@ -98,9 +104,11 @@ impl Builder {
     pub fn install(self) -> Result<Telemetry, TelemetryError> {
         let telemetry = self.build()?;
         let filter = EnvFilter::builder().with_default_directive(tracing::Level::INFO.into()).from_env_lossy();
+        let log =
+            tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_ansi(std::io::stderr().is_terminal());
         tracing_subscriber::registry()
             .with(telemetry.tracing_layer())
-            .with(tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_filter(filter))
+            .with(log.with_filter(filter))
             .try_init()
             .map_err(|_| Kind::Subscriber)?;
         global::set_text_map_propagator(TextMapCompositePropagator::new(vec![
@@ -159,14 +167,20 @@ impl Telemetry {
     }
 
     /// A layer for a `tracing` subscriber that turns `#[instrument]` spans into spans of this service, children of the
-    /// request's span. `None` if `OTEL_SDK_DISABLED` is set.
+    /// request's span: those of level `INFO` and above, and none of the HTTP and gRPC crates underneath. Their spans cover
+    /// the exporter's own connection too: exporting them would make new ones for ever. `None` if `OTEL_SDK_DISABLED` is set.
     #[must_use]
-    pub fn tracing_layer<S>(&self) -> Option<OpenTelemetryLayer<S, SdkTracer>>
+    pub fn tracing_layer<S>(&self) -> Option<Filtered<OpenTelemetryLayer<S, SdkTracer>, Targets, S>>
     where
         S: tracing::Subscriber + for<'span> LookupSpan<'span>,
     {
+        // Prefixes of targets, to the letter: without the colons, `tower` would be `tower_shop` too.
+        const UNDERNEATH: [&str; 7] =
+            ["h2::", "hyper::", "hyper_util::", "opentelemetry", "reqwest::", "tonic::", "tower::"];
         let tracer = self.tracer_provider()?.tracer(semconv::SCOPE);
-        Some(tracing_opentelemetry::layer().with_tracer(tracer))
+        let targets = UNDERNEATH.map(|target| (target, LevelFilter::OFF));
+        let filter = Targets::new().with_default(LevelFilter::INFO).with_targets(targets);
+        Some(tracing_opentelemetry::layer().with_tracer(tracer).with_filter(filter))
     }
 
     /// Exports what was recorded up to now, within `timeout`.
