@@ -5,13 +5,19 @@
 use std::sync::Arc;
 
 use http::Method;
+use opentelemetry::InstrumentationScope;
 
 use crate::rpc::{NameKind, Rpc};
 
 /// The instrumentation scope of all spans and metrics of this crate.
 pub(crate) const SCOPE: &str = "tower-dapr";
 /// The conventions that the names here follow.
-pub(crate) const SCHEMA_URL: &str = "https://opentelemetry.io/schemas/1.44.0";
+const SCHEMA_URL: &str = "https://opentelemetry.io/schemas/1.44.0";
+
+/// The scope, with the crate's version and the conventions' schema.
+pub(crate) fn scope() -> InstrumentationScope {
+    InstrumentationScope::builder(SCOPE).with_version(env!("CARGO_PKG_VERSION")).with_schema_url(SCHEMA_URL).build()
+}
 
 pub(crate) const ERROR_TYPE: &str = "error.type";
 pub(crate) const SERVER_ADDRESS: &str = "server.address";

@@ -6,7 +6,7 @@ use std::{
 };
 
 use opentelemetry::{
-    Context, InstrumentationScope, KeyValue, global,
+    Context, KeyValue, global,
     trace::{
         Span, SpanBuilder, SpanContext, SpanId, TraceContextExt, TraceFlags, TraceId, TraceState, Tracer,
         TracerProvider,
@@ -76,10 +76,7 @@ where
     P::Tracer: Send + Sync + 'static,
     <P::Tracer as Tracer>::Span: Send + Sync + 'static,
 {
-    let scope = InstrumentationScope::builder(semconv::SCOPE)
-        .with_version(env!("CARGO_PKG_VERSION"))
-        .with_schema_url(semconv::SCHEMA_URL)
-        .build();
+    let scope = semconv::scope();
     let tracer = provider.tracer_with_scope(scope);
     if is_noop(&tracer) {
         return None;

@@ -5,7 +5,7 @@ use std::{
 
 use http::request;
 use opentelemetry::{
-    Context, InstrumentationScope, KeyValue, global,
+    Context, KeyValue, global,
     metrics::{Counter, Histogram, MeterProvider},
 };
 
@@ -91,10 +91,7 @@ impl ProcessMetrics {
 
 impl Instruments {
     fn of(provider: &(impl MeterProvider + ?Sized)) -> Self {
-        let scope = InstrumentationScope::builder(semconv::SCOPE)
-            .with_version(env!("CARGO_PKG_VERSION"))
-            .with_schema_url(semconv::SCHEMA_URL)
-            .build();
+        let scope = semconv::scope();
         let meter = provider.meter_with_scope(scope);
         Self {
             consumed: meter

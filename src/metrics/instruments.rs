@@ -1,7 +1,4 @@
-use opentelemetry::{
-    InstrumentationScope,
-    metrics::{Counter, Gauge, Histogram, Meter, MeterProvider, UpDownCounter},
-};
+use opentelemetry::metrics::{Counter, Gauge, Histogram, Meter, MeterProvider, UpDownCounter};
 
 use crate::{
     classify::{Protocol, Side},
@@ -34,10 +31,7 @@ pub(super) struct DaprInstruments {
 }
 
 pub(super) fn meter(provider: &(impl MeterProvider + ?Sized)) -> Meter {
-    let scope = InstrumentationScope::builder(semconv::SCOPE)
-        .with_version(env!("CARGO_PKG_VERSION"))
-        .with_schema_url(semconv::SCHEMA_URL)
-        .build();
+    let scope = semconv::scope();
     provider.meter_with_scope(scope)
 }
 

@@ -1,5 +1,5 @@
 use opentelemetry::{
-    InstrumentationScope, KeyValue,
+    KeyValue,
     metrics::{Counter, Histogram, MeterProvider},
 };
 
@@ -16,10 +16,7 @@ pub(super) struct Instruments {
 
 impl Instruments {
     pub(super) fn of(provider: &(impl MeterProvider + ?Sized), side: Side) -> Self {
-        let scope = InstrumentationScope::builder(semconv::SCOPE)
-            .with_version(env!("CARGO_PKG_VERSION"))
-            .with_schema_url(semconv::SCHEMA_URL)
-            .build();
+        let scope = semconv::scope();
         let meter = provider.meter_with_scope(scope);
         let [attempts, retries, delay, exhausted] = match side {
             Side::Client => [
