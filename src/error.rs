@@ -10,6 +10,9 @@ mod json;
 
 type BoxError = Box<dyn StdError + Send + Sync>;
 
+/// In the message of daprd to a method that it does not know: it takes the call for one to be passed on to an app.
+const UNKNOWN_METHOD: &str = "required metadata dapr-callee-app-id or dapr-app-id not found";
+
 /// What went wrong with a call to Dapr.
 ///
 /// Opaque: it is asked, not matched on. `Display` says which operation on which component failed and how; what Dapr itself
@@ -58,6 +61,8 @@ enum Kind {
     Input(BoxError),
     /// The sidecar was not ready in time; this is what it said last.
     NotReady(Option<Error>),
+    /// The sidecar says that it is not healthy, or cannot be asked.
+    Unhealthy(BoxError),
     /// The channel cannot be built.
     Transport(tonic::transport::Error),
 }
@@ -97,6 +102,10 @@ impl Error {
 
     pub(crate) fn not_ready(operation: &'static str, target: &str, last: Option<Self>) -> Self {
         Self::new(operation, target, Kind::NotReady(last))
+    }
+
+    pub(crate) fn unhealthy(operation: &'static str, target: &str, reason: BoxError) -> Self {
+        Self::new(operation, target, Kind::Unhealthy(reason))
     }
 
     fn new(operation: &'static str, target: &str, kind: Kind) -> Self {
@@ -215,6 +224,23 @@ impl Error {
         self.code() == Some(Code::Cancelled)
     }
 
+    /// The sidecar does not have this call: it is older than what was asked of it, or was built or configured without.
+    /// UNIMPLEMENTED, or the UNKNOWN with which daprd answers a method that it does not know. `false` if the answer is an
+    /// invoked app's.
+    #[must_use]
+    pub fn is_unsupported(&self) -> bool {
+        self.as_status().is_some_and(|status| match status.code() {
+            Code::Unimplemented => self.http_status().is_none(),
+            code => code == Code::Unknown && status.message().contains(UNKNOWN_METHOD),
+        })
+    }
+
+    /// Is it daprd that refused the API token, and not the app behind it that refused its caller?
+    fn is_token_refused(&self) -> bool {
+        // What daprd says is fixed (`dapr/dapr:pkg/api/grpc/auth.go`); an app's 401 has the same text, and its status.
+        self.is_unauthenticated() && self.message() == "Unauthorized" && self.http_status().is_none()
+    }
+
     /// What came back could not be read as the type that the caller asked for.
     #[must_use]
     pub fn is_decode(&self) -> bool {
@@ -242,7 +268,15 @@ impl fmt::Display for Error {
         let Inner { operation, target, kind } = &*self.0;
         write!(f, "{operation} `{target}`: ")?;
         match kind {
-            Kind::Status(status) => f.write_str(crate::classify::code_name(status.code())),
+            Kind::Status(status) => {
+                f.write_str(crate::classify::code_name(status.code()))?;
+                if self.is_token_refused() {
+                    f.write_str(": `DAPR_API_TOKEN` is not the token of this sidecar")?;
+                } else if self.is_unsupported() {
+                    f.write_str(": the sidecar does not have this call (is it another version?)")?;
+                }
+                Ok(())
+            }
             Kind::Item(_) => f.write_str("an item of a bulk call failed"),
             Kind::Encode(_) => f.write_str("the value cannot be written as JSON"),
             Kind::Decode(_) => f.write_str("the answer is not of the type that was asked for"),
@@ -250,6 +284,7 @@ impl fmt::Display for Error {
             Kind::Protocol(reason) => f.write_str(reason),
             Kind::Input(_) => f.write_str("the stream to be sent failed"),
             Kind::NotReady(_) => f.write_str("it was not ready in time"),
+            Kind::Unhealthy(_) => f.write_str("it is not healthy"),
             Kind::Transport(_) => f.write_str("no channel can be built"),
         }
     }
@@ -273,7 +308,7 @@ impl StdError for Error {
             Kind::Status(status) => Some(status),
             Kind::Encode(error) | Kind::Decode(error) => Some(error),
             Kind::Transport(error) => Some(error),
-            Kind::Input(error) => Some(&**error),
+            Kind::Input(error) | Kind::Unhealthy(error) => Some(&**error),
             Kind::NotReady(last) => last.as_ref().map(|last| last as _),
             Kind::Item(_) | Kind::Invalid(_) | Kind::Protocol(_) => None,
         }

@@ -133,7 +133,12 @@ impl Builder {
             // Next to the channel: no other layer sees the token.
             .layer(ApiTokenLayer::new(token))
             .service(channel);
-        let settings = Settings { max_inbound: endpoint.max_inbound(), gzip: endpoint.is_gzip(), http };
+        let settings = Settings {
+            max_inbound: endpoint.max_inbound(),
+            gzip: endpoint.is_gzip(),
+            http,
+            endpoint: Some(endpoint.to_string()),
+        };
         Ok(Dapr::with_settings(DaprService::new(stack), settings))
     }
 }

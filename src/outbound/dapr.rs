@@ -47,6 +47,8 @@ pub(super) struct Settings {
     pub(super) gzip: bool,
     /// Where to ask for health.
     pub(super) http: Option<HttpEndpoint>,
+    /// Where the stack ends, for messages.
+    pub(super) endpoint: Option<String>,
 }
 
 impl Dapr {
@@ -123,6 +125,11 @@ impl Dapr {
     /// The HTTP API of the same sidecar, if it is known. Only health is asked there.
     pub(super) fn http(&self) -> Option<&HttpEndpoint> {
         self.inner.settings.http.as_ref()
+    }
+
+    /// Where the stack ends, if it is the ready one.
+    pub(super) fn endpoint(&self) -> Option<&str> {
+        self.inner.settings.endpoint.as_deref()
     }
 
     /// Service invocation: calls a method of another app.

@@ -1,19 +1,25 @@
-use std::{future::Future, time::Duration};
+use std::{error::Error as StdError, future::Future, time::Duration};
 
 use bytes::Bytes;
 use http::Uri;
-use http_body_util::Empty;
+use http_body_util::{BodyExt, Empty, Limited};
+use hyper::body::Incoming;
 use hyper_util::{client::legacy::Client, rt::TokioExecutor};
+use serde::Deserialize;
 use tokio::time::{Instant, timeout, timeout_at};
 use tonic::Code;
 
 use super::{Dapr, backoff::Backoff};
-use crate::Error;
+use crate::{Error, semconv::capped};
 
 const WAIT: &str = "wait for";
 const SIDECAR: &str = "sidecar";
 /// How long a single question may take.
 const PROBE: Duration = Duration::from_secs(2);
+/// How often it is said what is waited for.
+const SAY: Duration = Duration::from_secs(5);
+/// How much of an answer is read.
+const MAX_ANSWER: usize = 4096;
 
 impl Dapr {
     /// Waits until the sidecar can be used: its components are there and its APIs answer. That the app is there too is not
@@ -21,11 +27,13 @@ impl Dapr {
     ///
     /// Asks `GET /v1.0/healthz/outbound` of the sidecar's HTTP API if that is known (`DAPR_HTTP_ENDPOINT` or
     /// `DAPR_HTTP_PORT`, see [`Builder::http_endpoint`](super::Builder::http_endpoint)) and speaks plain HTTP; else
-    /// `GetMetadata` over the stack. Every 50 ms, later every second.
+    /// `GetMetadata` over the stack. Every 50 ms, later every second. What it waits for is logged at the level INFO: when
+    /// the first answer is not yes, and then every 5 s.
     ///
     /// # Errors
     ///
-    /// * [`Error::is_timeout`]: it was not ready in this time; `source()` is what it said last.
+    /// * [`Error::is_timeout`]: it was not ready in this time; `source()` is what it said last: the connection's error, or
+    ///   what is not ready in there.
     /// * [`Error::is_unauthenticated`]: the API token is missing or wrong; asked over gRPC only.
     pub async fn wait_until_ready(&self, timeout: Duration) -> Result<(), Error> {
         match self.http().filter(|endpoint| !endpoint.is_tls()) {
@@ -34,7 +42,7 @@ impl Dapr {
                 let uri = endpoint.uri("/v1.0/healthz/outbound").expect("the path is one");
                 until_ready(&target, timeout, || healthz(&target, &uri)).await
             }
-            None => until_ready(SIDECAR, timeout, || self.answers()).await,
+            None => until_ready(self.endpoint().unwrap_or(SIDECAR), timeout, || self.answers()).await,
         }
     }
 
@@ -53,14 +61,20 @@ where
 {
     let mut last = None;
     let mut backoff = Backoff::new(Duration::from_millis(50), Duration::from_secs(1));
+    let mut say_at = Instant::now();
     let asking = async {
         loop {
-            match timeout(PROBE, probe()).await {
+            let error = match timeout(PROBE, probe()).await {
                 Ok(Ok(())) => return Ok(()),
                 Ok(Err(error)) if error.is_unauthenticated() => return Err(error),
-                Ok(Err(error)) => last = Some(error),
-                Err(_) => last = Some(Error::protocol(WAIT, target, "it does not answer")),
+                Ok(Err(error)) => error,
+                Err(_) => Error::protocol(WAIT, target, "it does not answer"),
+            };
+            if say_at <= Instant::now() {
+                say_at = Instant::now() + SAY;
+                tracing::info!(%target, reason = %innermost(&error), "waiting for the sidecar");
             }
+            last = Some(error);
             backoff.pause().await;
         }
     };
@@ -72,14 +86,36 @@ where
     asked.unwrap_or_else(|_| Err(Error::not_ready(WAIT, target, last)))
 }
 
+/// What it comes down to: "connection refused", and not that a call has failed.
+fn innermost(error: &Error) -> String {
+    let mut error: &dyn StdError = error;
+    while let Some(source) = error.source() {
+        error = source;
+    }
+    capped(&error.to_string(), 256).escape_debug().to_string()
+}
+
 /// One question. A connection of its own: what is asked for is a new one.
 async fn healthz(target: &str, uri: &Uri) -> Result<(), Error> {
     let client = Client::builder(TokioExecutor::new()).build_http::<Empty<Bytes>>();
-    match client.get(uri.clone()).await {
-        Ok(answer) if answer.status().is_success() => Ok(()),
-        Ok(_) => Err(Error::protocol(WAIT, target, "it says that it is not healthy")),
-        Err(error) => Err(Error::input(WAIT, target, error.into())),
+    let reason = match client.get(uri.clone()).await {
+        Ok(answer) if answer.status().is_success() => return Ok(()),
+        Ok(answer) => said(answer).await.into(),
+        Err(error) => error.into(),
+    };
+    Err(Error::unhealthy(WAIT, target, reason))
+}
+
+/// The message of daprd's `{"errorCode": .., "message": "dapr outbound is not ready: [..]"}`; else the status.
+async fn said(answer: http::Response<Incoming>) -> String {
+    #[derive(Deserialize)]
+    struct Answer {
+        message: String,
     }
+    let status = answer.status();
+    let body = Limited::new(answer.into_body(), MAX_ANSWER).collect().await.ok();
+    let answer = body.and_then(|body| serde_json::from_slice::<Answer>(&body.to_bytes()).ok());
+    answer.map_or_else(|| format!("it answers {status}"), |answer| answer.message)
 }
 
 #[cfg(test)]
@@ -130,18 +166,26 @@ mod tests {
 
     #[tokio::test]
     async fn health_is_what_the_status_says() {
-        for (status, is_healthy) in [("204 No Content", true), ("500 Internal Server Error", false)] {
+        let not_ready = r#"{"errorCode":"ERR_OUTBOUND_HEALTH_NOT_READY","message":"dapr outbound is not ready: [x]"}"#;
+        for (status, body, said) in [
+            ("204 No Content", "", None),
+            ("500 Internal Server Error", not_ready, Some("dapr outbound is not ready: [x]")),
+            ("503 Service Unavailable", "", Some("it answers 503 Service Unavailable")),
+            ("500 Internal Server Error", &"x".repeat(9000), Some("it answers 500 Internal Server Error")),
+        ] {
             let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
             let uri = format!("http://{}/v1.0/healthz/outbound", listener.local_addr().unwrap()).parse().unwrap();
             let server = async {
                 let (mut stream, _) = listener.accept().await.unwrap();
                 let mut request = [0; 1024];
                 let read = stream.read(&mut request).await.unwrap();
-                stream.write_all(format!("HTTP/1.1 {status}\r\ncontent-length: 0\r\n\r\n").as_bytes()).await.unwrap();
+                let length = body.len();
+                let answer = format!("HTTP/1.1 {status}\r\ncontent-length: {length}\r\n\r\n{body}");
+                stream.write_all(answer.as_bytes()).await.unwrap();
                 String::from_utf8_lossy(&request[..read]).into_owned()
             };
             let (answer, request) = tokio::join!(healthz("it", &uri), server);
-            assert_eq!(answer.is_ok(), is_healthy);
+            assert_eq!(answer.as_ref().err().map(super::innermost).as_deref(), said);
             assert!(request.starts_with("GET /v1.0/healthz/outbound HTTP/1.1"), "{request}");
         }
     }

@@ -58,6 +58,37 @@ async fn the_status_text_of_an_app_is_no_code_of_daprs() {
     assert_eq!((error.http_status(), error.dapr_error_code()), (Some(StatusCode::CONFLICT), None));
 }
 
+#[tokio::test]
+async fn a_refused_token_names_the_variable() {
+    let error = failed(Answer::error(Code::Unauthenticated, "Unauthorized")).await;
+    let text = "get state from `shelf`: UNAUTHENTICATED: `DAPR_API_TOKEN` is not the token of this sidecar";
+    assert_eq!(error.to_string(), text);
+
+    // Not the sidecar's refusal: the app's, of whoever called it.
+    let mut metadata = MetadataMap::new();
+    metadata.insert("dapr-http-status", "401".parse().unwrap());
+    let status = Status::with_metadata(Code::Unauthenticated, "Unauthorized", metadata);
+    assert_eq!(failed(Answer::status(status)).await.to_string(), "get state from `shelf`: UNAUTHENTICATED");
+    let of_the_app = failed(Answer::error(Code::Unauthenticated, "who are you?")).await;
+    assert_eq!(of_the_app.to_string(), "get state from `shelf`: UNAUTHENTICATED");
+}
+
+#[tokio::test]
+async fn a_call_that_the_sidecar_does_not_have_is_told_from_a_failed_one() {
+    let text = "failed to proxy request: required metadata dapr-callee-app-id or dapr-app-id not found";
+    for (code, message) in [(Code::Unknown, text), (Code::Unimplemented, "Not Implemented")] {
+        let error = failed(Answer::error(code, message)).await;
+        assert!(error.is_unsupported() && error.to_string().contains("does not have this call"), "{error}");
+    }
+    let mut metadata = MetadataMap::new();
+    metadata.insert("dapr-http-status", "501".parse().unwrap());
+    let of_the_app = Status::with_metadata(Code::Unimplemented, "Not Implemented", metadata);
+    for status in [of_the_app, Status::unknown("failed"), Status::invalid_argument(text)] {
+        let error = failed(Answer::status(status)).await;
+        assert!(!error.is_unsupported() && !error.to_string().contains("does not have"), "{error}");
+    }
+}
+
 type Question = fn(&Error) -> bool;
 
 #[tokio::test]

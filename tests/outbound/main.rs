@@ -5,12 +5,16 @@
 #[allow(dead_code, unreachable_pub, reason = "shared between files of tests")]
 mod dapr_server;
 
+#[path = "../recorded/mod.rs"]
+mod recorded;
+
 mod actors;
 mod bindings_and_secrets;
 mod configuration;
 mod crypto;
 mod debug;
 mod errors;
+mod health;
 mod invoke;
 mod jobs_and_workflows;
 mod lock;

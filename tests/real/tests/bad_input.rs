@@ -81,7 +81,7 @@ async fn without_the_token_an_app_is_told_so() {
     let daprd = stack.daprd("app").env("DAPR_API_TOKEN", "token").start().await;
     let error = daprd.dapr().state("statestore").get::<u32>("key").await.unwrap_err();
     assert_eq!(error.code(), Some(Code::Unauthenticated));
-    assert!(error.to_string().contains("UNAUTHENTICATED"), "{error}");
+    assert!(error.to_string().contains("UNAUTHENTICATED: `DAPR_API_TOKEN`"), "{error}");
 }
 
 async fn before_daprd_is_there_calls_are_unavailable_and_then_they_are_not() {
