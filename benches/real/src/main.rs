@@ -10,7 +10,9 @@
 //! Candidates take turns within each round, in another order each time; what is shown is the median over the rounds, and
 //! the difference to `bare` of the same round. daprd itself records nothing (`samplingRate: "0"`): it costs the same for
 //! all. Spans are sampled and go through the SDK's batch processor, whose exporter drops them: an export over OTLP would
-//! take its time on the cores that the load needs.
+//! take its time on the cores that the load needs. `peer` is what one would take instead, sampled: the layer of
+//! tonic-tracing-opentelemetry around the channel, and for `receive` that of axum-tracing-opentelemetry around the app;
+//! both go through `tracing`, whose subscriber lets nothing else through.
 //!
 //! CPU is that of this process: caller, runtime, tonic and our layers; for `receive` the app as well.
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a program that measures")]
@@ -25,14 +27,18 @@ use std::{
 };
 
 use axum::{Router, routing::post};
+use axum_tracing_opentelemetry::middleware::OtelAxumLayer;
 use bytes::Bytes;
 use futures_util::future::join_all;
+use opentelemetry::{global, trace::TracerProvider};
 use opentelemetry_sdk::{
     error::OTelSdkResult,
     metrics::SdkMeterProvider,
+    propagation::TraceContextPropagator,
     trace::{Sampler, SdkTracerProvider, SpanData, SpanExporter},
 };
 use real::{App, Daprd, Stack};
+use tonic_tracing_opentelemetry::middleware::client::OtelGrpcLayer;
 use tower::ServiceBuilder;
 use tower_dapr::{
     inbound::InboundLayer,
@@ -42,8 +48,9 @@ use tower_dapr::{
     testing::MetricRecorder,
     trace::TraceLayer,
 };
+use tracing_subscriber::{Layer, filter::Targets, layer::SubscriberExt};
 
-const CANDIDATES: [&str; 5] = ["bare", "unsampled", "sampled", "metrics", "full"];
+const CANDIDATES: [&str; 6] = ["bare", "unsampled", "sampled", "metrics", "full", "peer"];
 const CALLS: [&str; 5] = ["state get", "state save", "publish", "invoke", "receive"];
 const IN_FLIGHT: [usize; 3] = [1, 8, 64];
 const TURN: Duration = Duration::from_millis(300);
@@ -167,7 +174,8 @@ impl Bench {
     }
 
     async fn memory(&self) {
-        let handle = self.handles.last().unwrap();
+        let full = CANDIDATES.iter().position(|candidate| *candidate == "full").expect("it is one of them");
+        let handle = &self.handles[full];
         let mut done = 0;
         println!("| calls | resident KiB |\n| --- | --- |");
         for calls in [0, 10_000, 100_000, 500_000, 1_000_000] {
@@ -208,9 +216,16 @@ struct Telemetry {
 impl Telemetry {
     fn new() -> Self {
         let traces = |sampler| SdkTracerProvider::builder().with_batch_exporter(Nowhere).with_sampler(sampler).build();
+        let sampled = traces(Sampler::AlwaysOn);
+        // What the peer needs. Its own target only: whatever else makes spans would be made for all candidates.
+        global::set_text_map_propagator(TraceContextPropagator::new());
+        let bridge = tracing_opentelemetry::layer().with_tracer(sampled.tracer("bench"));
+        let filter = Targets::new().with_target("otel::tracing", tracing::Level::TRACE);
+        tracing::subscriber::set_global_default(tracing_subscriber::registry().with(bridge.with_filter(filter)))
+            .expect("the first one");
         let meters =
             SdkMeterProvider::builder().with_periodic_exporter(MetricRecorder::new().exporter("bench")).build();
-        Self { unsampled: traces(Sampler::AlwaysOff), sampled: traces(Sampler::AlwaysOn), meters }
+        Self { unsampled: traces(Sampler::AlwaysOff), sampled, meters }
     }
 
     fn handle(&self, candidate: &str, port: u16) -> Dapr {
@@ -223,6 +238,7 @@ impl Telemetry {
             "unsampled" => Dapr::new(ServiceBuilder::new().layer(trace(&self.unsampled)).service(channel())),
             "sampled" => Dapr::new(ServiceBuilder::new().layer(trace(&self.sampled)).service(channel())),
             "metrics" => Dapr::new(ServiceBuilder::new().layer(metrics).service(channel())),
+            "peer" => Dapr::new(ServiceBuilder::new().layer(OtelGrpcLayer).service(channel())),
             _ => {
                 let builder = Dapr::builder().endpoint(endpoint).tracer_provider(&self.sampled);
                 builder.meter_provider(&self.meters).build().unwrap()
@@ -238,6 +254,7 @@ impl Telemetry {
             "unsampled" => router.layer(trace(&self.unsampled)),
             "sampled" => router.layer(trace(&self.sampled)),
             "metrics" => router.layer(ObserveLayer::new(MetricsLayer::server().with_meter_provider(&self.meters))),
+            "peer" => router.layer(OtelAxumLayer::default()),
             _ => {
                 let full = InboundLayer::new().with_tracer_provider(&self.sampled).with_meter_provider(&self.meters);
                 router.layer(full)
