@@ -20,8 +20,8 @@ use axum::{body::Body, response::IntoResponse};
 use bytes::Bytes;
 use futures_util::{FutureExt, StreamExt, stream};
 use http::{
-    Request, Response, StatusCode,
-    header::{CONTENT_LENGTH, CONTENT_TYPE},
+    HeaderName, HeaderValue, Request, Response, StatusCode,
+    header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE},
 };
 use http_body_util::BodyExt;
 use opentelemetry::{
@@ -187,6 +187,31 @@ async fn what_cannot_be_decoded_is_answered_as_configured() {
     let (service, seen) = recorder(CloudEventLayer::new().on_undecodable(Outcome::Retry));
     assert_eq!(text(service.oneshot(delivery("{")).await.unwrap()).await, r#"{"status":"RETRY"}"#);
     assert_eq!(seen.take(), []);
+}
+
+#[tokio::test]
+async fn a_compressed_body_is_refused_in_every_mode() {
+    let binary = [("ce-specversion", "1.0"), ("ce-id", "1"), ("ce-source", "s"), ("ce-type", "t")];
+    for coding in ["gzip", "br", "identity, zstd", "gzip, gzip", "\u{e9}"] {
+        for is_binary in [false, true] {
+            let mut request = delivery(EVENT);
+            if is_binary {
+                request.headers_mut().remove(CONTENT_TYPE);
+                request.headers_mut().extend(
+                    binary.map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value))),
+                );
+            }
+            request.headers_mut().insert(CONTENT_ENCODING, HeaderValue::from_bytes(coding.as_bytes()).unwrap());
+            let (service, seen) = recorder(CloudEventLayer::new());
+            assert_eq!(text(service.oneshot(request).await.unwrap()).await, r#"{"status":"DROP"}"#, "{coding}");
+            assert_eq!(seen.take(), []);
+        }
+    }
+    let mut plain = delivery(EVENT);
+    plain.headers_mut().insert(CONTENT_ENCODING, HeaderValue::from_static("Identity"));
+    let (service, seen) = recorder(CloudEventLayer::new());
+    service.oneshot(plain).await.unwrap();
+    assert_eq!(seen.take().len(), 1);
 }
 
 #[tokio::test]

@@ -50,6 +50,7 @@
 //! | the body | answer |
 //! | --- | --- |
 //! | cannot be decoded, see [what is accepted](crate::event#what-is-accepted) | `DROP`, or as [`on_undecodable`](CloudEventLayer::on_undecodable) says |
+//! | is compressed (`content-encoding`): a layer outside, such as tower-http's `RequestDecompressionLayer`, makes it plain, and the limits count what comes out of it | the same |
 //! | is longer than [`Limits::bytes`](crate::event::Limits::bytes), declared or not | the same |
 //! | does not arrive whole within the [read timeout](CloudEventLayer::with_read_timeout) | `RETRY` |
 //! | breaks off | `RETRY` |

@@ -1,5 +1,8 @@
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, header::CONTENT_TYPE};
+use http::{
+    HeaderMap, HeaderName, HeaderValue,
+    header::{CONTENT_ENCODING, CONTENT_TYPE},
+};
 
 use crate::event::{Batch, CloudEvent, DecodeError, Limits, Prefix, decode_binary};
 
@@ -70,6 +73,11 @@ impl Mode {
         body: &Bytes,
         limits: &Limits,
     ) -> Result<Option<Message>, DecodeError> {
+        // Who takes compressed events puts a layer outside that decompresses them: the limits are of what comes out of it.
+        let is_encoded = |coding: &HeaderValue| !coding.as_bytes().trim_ascii().eq_ignore_ascii_case(b"identity");
+        if headers.get_all(CONTENT_ENCODING).iter().any(is_encoded) {
+            return Err(DecodeError::compressed());
+        }
         let message = match self {
             Self::Structured => structured(headers, body, limits).map(Message::One),
             Self::Batched => Batch::from_json_within(body.clone(), limits).map(Message::Many),

@@ -44,6 +44,7 @@ pub(super) enum Kind {
     },
     NotABatch,
     NoAttributes,
+    Compressed,
 }
 
 impl DecodeError {
@@ -54,6 +55,11 @@ impl DecodeError {
     /// The event is longer than [`Limits::bytes`].
     pub(crate) const fn too_large(limits: &Limits) -> Self {
         Self::new(Kind::TooLarge { limit: limits.bytes() })
+    }
+
+    /// The body has a `content-encoding`.
+    pub(crate) const fn compressed() -> Self {
+        Self::new(Kind::Compressed)
     }
 
     /// Is the event longer than [`Limits::bytes`]? (HTTP has 413 for it.)
@@ -99,6 +105,7 @@ impl fmt::Display for DecodeError {
             Kind::TooManyEntries { limit } => write!(f, "more than {limit} events"),
             Kind::NotABatch => f.write_str("message is no batch of events"),
             Kind::NoAttributes => f.write_str("no header is an attribute of an event"),
+            Kind::Compressed => f.write_str("the body is compressed"),
             Kind::TooDeep { limit } => write!(f, "nested deeper than {limit} levels"),
         }
     }
