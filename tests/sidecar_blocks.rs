@@ -257,7 +257,7 @@ async fn bad_jobs_are_refused_and_deleted_ones_are_gone() {
         (
             schedule(&job("a", Some("soon"))),
             Code::Internal,
-            "failed to schedule job due to: rpc error: code = Unknown desc = invalid time \"soon\"",
+            "failed to schedule job due to: rpc error: code = Unknown desc = job failed validation: due time format not recognized",
         ),
     ] {
         let refused = dapr.schedule_job(request).await.unwrap_err();

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, Days, Months, TimeDelta, Utc};
 
 /// `1h30m`, `1.5s`, `250ms`; a negative one counts as zero (Go, `time.ParseDuration`).
 pub(super) fn of_go(text: &str) -> Option<Duration> {
@@ -28,43 +28,106 @@ pub(super) fn of_go(text: &str) -> Option<Duration> {
     (!unsigned.is_empty()).then(|| Duration::try_from_secs_f64(seconds).ok()).flatten()
 }
 
-/// `P1DT2H`, also with repetitions, `R3/PT10S` (ISO 8601). Years and months have no length and are refused.
-fn of_iso(text: &str) -> Option<(Duration, Option<u32>)> {
-    let (repeats, text) = match text.strip_prefix('R') {
-        Some(rest) => {
-            let (count, text) = rest.split_once('/').unwrap_or((rest, ""));
-            (Some(count.parse().ok()?), text)
-        }
-        None => (None, text),
-    };
-    if text.is_empty() && repeats.is_some() {
-        return Some((Duration::ZERO, repeats));
-    }
-    let (days, time) = text.strip_prefix('P')?.split_once('T').unwrap_or((&text[1..], ""));
-    let mut seconds = 0_u64;
-    for (part, units) in [(days, &[('W', 604_800), ('D', 86_400)][..]), (time, &[('H', 3600), ('M', 60), ('S', 1)][..])]
-    {
-        let mut number = String::new();
-        for char in part.chars() {
-            if char.is_ascii_digit() {
-                number.push(char);
-                continue;
-            }
-            let (_, factor) = units.iter().find(|(unit, _)| *unit == char)?;
-            seconds = seconds.checked_add(number.parse::<u64>().ok()?.checked_mul(*factor)?)?;
-            number.clear();
-        }
-        if !number.is_empty() {
-            return None;
-        }
-    }
-    Some((Duration::from_secs(seconds), repeats))
+/// A span of the calendar, as the periods of timers are, with how often it repeats, if it says so.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Period {
+    pub(super) months: u32,
+    pub(super) days: u32,
+    pub(super) time: Duration,
+    pub(super) repeats: Option<u32>,
 }
 
-/// A period with how often it repeats, if it says so: of Go, of ISO 8601, or `@every 1s`.
-pub(super) fn period(text: &str) -> Option<(Duration, Option<u32>)> {
-    let text = text.strip_prefix("@every ").unwrap_or(text);
-    of_go(text).map(|period| (period, None)).or_else(|| of_iso(text))
+// ===== impl Period =====
+
+impl Period {
+    /// A duration of Go, or one of ISO 8601.
+    pub(super) fn parse(text: &str) -> Option<Self> {
+        of_go(text).map(|time| Self { time, ..Self::default() }).or_else(|| Self::of_iso(text))
+    }
+
+    /// `P1DT2H`, also with repetitions, `R3/PT10S`.
+    fn of_iso(text: &str) -> Option<Self> {
+        let (repeats, text) = match text.strip_prefix('R') {
+            Some(rest) => {
+                let (count, text) = rest.split_once('/').unwrap_or((rest, ""));
+                (Some(count.parse().ok()?), text)
+            }
+            None => (None, text),
+        };
+        let mut period = Self { repeats, ..Self::default() };
+        if text.is_empty() && repeats.is_some() {
+            return Some(period);
+        }
+        let (date, time) = text.strip_prefix('P')?.split_once('T').unwrap_or((&text[1..], ""));
+        for (number, unit) in parts(date)? {
+            match unit {
+                'Y' => period.months = period.months.checked_add(number.checked_mul(12)?)?,
+                'M' => period.months = period.months.checked_add(number)?,
+                'W' => period.days = period.days.checked_add(number.checked_mul(7)?)?,
+                'D' => period.days = period.days.checked_add(number)?,
+                _ => return None,
+            }
+        }
+        for (number, unit) in parts(time)? {
+            let factor = match unit {
+                'H' => 3600,
+                'M' => 60,
+                'S' => 1,
+                _ => return None,
+            };
+            period.time += Duration::from_secs(u64::from(number) * factor);
+        }
+        Some(period)
+    }
+
+    pub(super) const fn is_zero(&self) -> bool {
+        self.months == 0 && self.days == 0 && self.time.is_zero()
+    }
+
+    /// The moment that is this much later.
+    pub(super) fn after(&self, moment: DateTime<Utc>) -> Option<DateTime<Utc>> {
+        let moment = moment.checked_add_months(Months::new(self.months))?;
+        moment.checked_add_days(Days::new(self.days.into()))?.checked_add_signed(TimeDelta::from_std(self.time).ok()?)
+    }
+}
+
+/// `1D2W`: numbers, each with its unit.
+fn parts(text: &str) -> Option<Vec<(u32, char)>> {
+    let mut parts = Vec::new();
+    let mut rest = text;
+    while !rest.is_empty() {
+        let unit_at = rest.find(|char: char| !char.is_ascii_digit())?;
+        let unit = rest[unit_at..].chars().next()?;
+        parts.push((rest[..unit_at].parse().ok()?, unit));
+        rest = &rest[unit_at + unit.len_utf8()..];
+    }
+    Some(parts)
+}
+
+/// As Go prints a duration: `1h0m0s`, `1.5s`, `250ms`.
+pub(super) fn to_go(span: Duration) -> String {
+    let of_unit = |nanos: u128, unit: u128| {
+        let (whole, part) = (nanos / unit, nanos % unit);
+        let digits = unit.ilog10() as usize;
+        let text = format!("{whole}.{part:0digits$}");
+        text.trim_end_matches('0').trim_end_matches('.').to_owned()
+    };
+    let nanos = span.as_nanos();
+    match nanos {
+        0 => "0s".to_owned(),
+        1..1_000 => format!("{nanos}ns"),
+        1_000..1_000_000 => format!("{}µs", of_unit(nanos, 1_000)),
+        1_000_000..1_000_000_000 => format!("{}ms", of_unit(nanos, 1_000_000)),
+        _ => {
+            const MINUTE: u128 = 60_000_000_000;
+            let (minutes, seconds) = (nanos / MINUTE, of_unit(nanos % MINUTE, 1_000_000_000));
+            match (minutes / 60, minutes % 60) {
+                (0, 0) => format!("{seconds}s"),
+                (0, minutes) => format!("{minutes}m{seconds}s"),
+                (hours, minutes) => format!("{hours}h{minutes}m{seconds}s"),
+            }
+        }
+    }
 }
 
 /// A moment: RFC 3339, or a span of time from `now`.
@@ -72,8 +135,7 @@ pub(super) fn moment(text: &str, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
     if let Ok(moment) = DateTime::parse_from_rfc3339(text) {
         return Some(moment.to_utc());
     }
-    let (span, _) = period(text)?;
-    now.checked_add_signed(chrono::TimeDelta::from_std(span).ok()?)
+    Period::parse(text).filter(|span| span.repeats.is_none())?.after(now)
 }
 
 #[cfg(test)]
@@ -82,20 +144,38 @@ mod tests {
 
     #[test]
     fn reads_the_forms_of_go_and_of_iso_8601() {
-        let of = |text: &str| period(text).map(|(period, repeats)| (period.as_millis(), repeats));
+        let of = |text: &str| {
+            Period::parse(text).map(|period| (period.months, period.days, period.time.as_millis(), period.repeats))
+        };
         for (text, expected) in [
-            ("0h0m3s0ms", (3000, None)),
-            ("@every 1m", (60_000, None)),
-            ("PT3S", (3000, None)),
-            ("P1DT2H3M", (93_780_000, None)),
-            ("P2W", (1_209_600_000, None)),
-            ("R3/PT10S", (10_000, Some(3))),
-            ("R2", (0, Some(2))),
+            ("0h0m3s0ms", (0, 0, 3000, None)),
+            ("-3s", (0, 0, 0, None)),
+            ("PT3S", (0, 0, 3000, None)),
+            ("P1Y2M3DT2H3M", (14, 3, 7_380_000, None)),
+            ("P2W", (0, 14, 0, None)),
+            ("R3/PT10S", (0, 0, 10_000, Some(3))),
+            ("R2", (0, 0, 0, Some(2))),
         ] {
             assert_eq!(of(text), Some(expected), "{text}");
         }
-        for text in ["", "P1Y", "PT", "x", "R/PT1S", "PT5", "P9999999999999999999D", "@every"] {
-            assert!(of(text).is_none_or(|(millis, _)| millis == 0), "{text}");
+        for text in ["", "PT1D", "P1H", "x", "R/PT1S", "PT5", "P5", "P9999999999999999999D", "P1é"] {
+            assert_eq!(of(text), None, "{text}");
+        }
+        assert_eq!(Period::parse("P").map(|period| period.is_zero()), Some(true));
+    }
+
+    #[test]
+    fn durations_are_printed_as_go_prints_them() {
+        for (nanos, expected) in [
+            (0, "0s"),
+            (15, "15ns"),
+            (1_500, "1.5µs"),
+            (500_000_000, "500ms"),
+            (1_500_000_000, "1.5s"),
+            (600_000_000_000, "10m0s"),
+            (3_600_000_000_001, "1h0m0.000000001s"),
+        ] {
+            assert_eq!(to_go(Duration::from_nanos(nanos)), expected);
         }
     }
 
@@ -104,6 +184,7 @@ mod tests {
         let now = DateTime::from_timestamp(1000, 0).unwrap();
         assert_eq!(moment("2s", now).unwrap().timestamp(), 1002);
         assert_eq!(moment("1970-01-01T00:00:05Z", now).unwrap().timestamp(), 5);
+        assert_eq!(moment("P1M", now).unwrap(), DateTime::parse_from_rfc3339("1970-02-01T00:16:40Z").unwrap());
         assert_eq!(moment("soon", now), None);
     }
 }

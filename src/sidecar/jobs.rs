@@ -2,51 +2,27 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
 use bytes::Bytes;
-use chrono::{DateTime, Utc};
-use dapr::dapr::proto::common::v1::job_failure_policy::Policy;
 use dapr::dapr::proto::common::v1::{HttpExtension, http_extension::Verb};
 use dapr::dapr::proto::runtime::v1::{Job, JobEventRequest};
 use http::header::CONTENT_TYPE;
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use prost::Message as _;
 use prost_types::Any;
-use tokio_util::sync::CancellationToken;
 use tonic::Code;
 
 use super::app::App;
 use super::app_channel::AppChannel;
-use super::clock::Clock;
 use super::lock::lock;
-use super::schedule::Schedule;
-use super::{duration, json, method};
-
-/// What a job without a failure policy gets: three more attempts, a second apart.
-const DEFAULT_POLICY: (Duration, Option<u32>) = (Duration::from_secs(1), Some(3));
+use super::scheduled::Scheduled;
+use super::{json, method};
 
 pub(super) const JSON_VALUE: &str = "type.googleapis.com/google.protobuf.Value";
 
 /// The jobs of all apps of a hub, by app id and name. They outlive the sidecar that took them.
 #[derive(Debug, Default)]
-pub(super) struct Jobs(Mutex<BTreeMap<(String, String), Arc<Entry>>>);
-
-#[derive(Debug)]
-struct Entry {
-    job: Job,
-    due: Option<DateTime<Utc>>,
-    schedule: Option<Schedule>,
-    expires: Option<DateTime<Utc>>,
-    progress: Mutex<Progress>,
-    deleted: CancellationToken,
-}
-
-#[derive(Debug)]
-struct Progress {
-    last: DateTime<Utc>,
-    runs: u32,
-}
+pub(super) struct Jobs(Mutex<BTreeMap<(String, String), Arc<Scheduled>>>);
 
 /// Why a job was not taken.
 #[derive(Debug)]
@@ -60,14 +36,14 @@ pub(super) enum Refusal {
 impl Jobs {
     /// Takes a job for this app, and runs it as long as the app's sidecar lives.
     pub(super) fn schedule(app: &Arc<App>, job: Job, overwrite: bool) -> Result<(), Refusal> {
-        let entry = Arc::new(Entry::read(job, &app.hub.clock).map_err(Refusal::Invalid)?);
+        let entry = Arc::new(Scheduled::read(job, &app.hub.clock).map_err(Refusal::Invalid)?);
         let key = (app.id.clone(), entry.job.name.clone());
         let mut jobs = lock(&app.hub.jobs.0);
         if !overwrite && jobs.contains_key(&key) {
             return Err(Refusal::Exists);
         }
         if let Some(old) = jobs.insert(key, Arc::clone(&entry)) {
-            old.deleted.cancel();
+            old.delete();
         }
         drop(jobs);
         app.tasks.spawn(run(Arc::clone(app), entry));
@@ -95,85 +71,25 @@ impl Jobs {
         lock(&self.0).retain(|(id, name), entry| {
             let goes = id == app && fits(name);
             if goes {
-                entry.deleted.cancel();
+                entry.delete();
             }
             !goes
         });
     }
 }
 
-// ===== impl Entry =====
-
-impl Entry {
-    fn read(job: Job, clock: &Clock) -> Result<Self, String> {
-        let now = clock.now();
-        let moment = |text: &Option<String>| match text {
-            Some(text) => duration::moment(text, now).map(Some).ok_or_else(|| format!("invalid time {text:?}")),
-            None => Ok(None),
-        };
-        let schedule = match &job.schedule {
-            Some(text) => Some(Schedule::parse(text).ok_or_else(|| format!("invalid schedule {text:?}"))?),
-            None => None,
-        };
-        let progress = Mutex::new(Progress { last: now, runs: 0 });
-        let (due, expires) = (moment(&job.due_time)?, moment(&job.ttl)?);
-        Ok(Self { due, schedule, expires, progress, deleted: CancellationToken::new(), job })
-    }
-
-    /// The next run, unless it was the last one.
-    fn next(&self) -> Option<DateTime<Utc>> {
-        let progress = lock(&self.progress);
-        if self.job.repeats.is_some_and(|repeats| repeats > 0 && progress.runs >= repeats) {
-            return None;
-        }
-        let next = match (self.due, &self.schedule) {
-            (Some(due), _) if progress.runs == 0 => Some(due),
-            (_, Some(schedule)) => schedule.next(progress.last),
-            _ => None,
-        };
-        next.filter(|next| self.expires.is_none_or(|expires| *next <= expires))
-    }
-
-    fn policy(&self) -> (Duration, Option<u32>) {
-        match self.job.failure_policy.and_then(|policy| policy.policy) {
-            None => DEFAULT_POLICY,
-            Some(Policy::Drop(_)) => (Duration::ZERO, Some(0)),
-            Some(Policy::Constant(constant)) => {
-                let interval = constant.interval.and_then(|interval| Duration::try_from(interval).ok());
-                (interval.unwrap_or_default(), constant.max_retries)
-            }
-        }
-    }
-}
-
-async fn run(app: Arc<App>, entry: Arc<Entry>) {
-    let deleted = entry.deleted.clone();
-    let work = async {
-        app.ready().await;
-        while let Some(next) = entry.next() {
-            app.hub.clock.sleep_until(next).await;
-            trigger(&app, &entry).await;
-            let mut progress = lock(&entry.progress);
-            progress.last = next;
-            progress.runs += 1;
-        }
-        app.hub.jobs.delete(&app.id, |name| name == entry.job.name);
+async fn run(app: Arc<App>, entry: Arc<Scheduled>) {
+    app.ready().await;
+    let attempt = || {
+        let (app, entry) = (Arc::clone(&app), Arc::clone(&entry));
+        async move { send(&app, &entry.job).await }
     };
-    deleted.run_until_cancelled(work).await;
-}
-
-/// One run, with the retries of its failure policy.
-async fn trigger(app: &App, entry: &Entry) {
-    let (pause, retries) = entry.policy();
-    let mut failures = 0;
-    while let Err(reason) = send(app, &entry.job).await {
-        let gives_up = retries.is_some_and(|retries| failures >= retries);
-        tracing::warn!(app_id = app.id, job = ?entry.job.name, reason, gives_up, "a job did not run");
-        if gives_up {
-            return;
+    if entry.run(&app.hub.clock, attempt).await {
+        let key = (app.id.clone(), entry.job.name.clone());
+        let mut jobs = lock(&app.hub.jobs.0);
+        if jobs.get(&key).is_some_and(|current| Arc::ptr_eq(current, &entry)) {
+            jobs.remove(&key);
         }
-        failures += 1;
-        tokio::time::sleep(pause).await;
     }
 }
 

@@ -130,6 +130,7 @@ mod method;
 mod pubsub;
 mod resources;
 mod schedule;
+mod scheduled;
 mod secret;
 mod state_store;
 mod stats;
