@@ -11,6 +11,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tonic::Code;
 
+use super::actors::{self, Host};
 use super::app_channel::{AppChannel, ChannelError};
 use super::bindings;
 use super::headers;
@@ -40,6 +41,8 @@ pub(super) struct App {
     pub(super) subscriptions: Mutex<Vec<Subscription>>,
     /// What ends each subscription to a configuration store, by id.
     pub(super) configuration_subscriptions: Mutex<HashMap<String, CancellationToken>>,
+    /// The actors that the app hosts.
+    pub(super) host: Host,
     ready: watch::Sender<bool>,
     /// Cancelled when the app asks its sidecar to shut down.
     pub(super) shutdown_asked: CancellationToken,
@@ -58,6 +61,7 @@ impl App {
             extended: Mutex::default(),
             shutdown_asked: CancellationToken::new(),
             subscriptions: Mutex::default(),
+            host: Host::default(),
             configuration_subscriptions: Mutex::default(),
         }
     }
@@ -77,12 +81,16 @@ impl App {
 
     /// Waits for the app, reads its configuration and its subscriptions, and starts to deliver.
     pub(super) async fn connect(self: Arc<Self>) {
-        let Some(channel) = self.channel.clone() else { return };
+        let Some(channel) = self.channel.clone() else {
+            Host::register(&self, actors::Types::new());
+            return;
+        };
         while !channel.is_up().await {
             tokio::time::sleep(PROBE).await;
         }
         self.subscribe_declared(&channel);
         if channel.is_grpc() {
+            Host::register(&self, actors::Types::new());
             for subscription in self.list_subscriptions(&channel).await {
                 self.subscribe(subscription, &channel);
             }
@@ -102,10 +110,16 @@ impl App {
     }
 
     async fn connect_http(self: &Arc<Self>, channel: &Arc<AppChannel>) {
-        // Actors are all that it configures, and there are none here: asked for because daprd asks.
-        if let Err(error) = self.ask(channel, "/dapr/config").await {
-            tracing::warn!(app_id = self.id, %error, "GET /dapr/config failed");
-        }
+        let types = match self.ask(channel, "/dapr/config").await {
+            Ok((StatusCode::OK, body)) => actors::parse(&body),
+            Ok(_) => Ok(actors::Types::new()),
+            Err(error) => Err(error.to_string()),
+        };
+        let types = types.unwrap_or_else(|reason| {
+            tracing::error!(app_id = self.id, reason, "GET /dapr/config failed: the app hosts no actors");
+            actors::Types::new()
+        });
+        Host::register(self, types);
         for subscription in self.read_subscriptions(channel).await {
             self.subscribe(subscription, channel);
         }

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::actors::Host;
 use super::app::App;
 
 /// A running sidecar. It stops when it is dropped. See the [module docs](super) for an example.
@@ -53,9 +54,13 @@ impl Sidecar {
 
     /// Stops the sidecar and waits until its last task and its listeners are gone.
     ///
-    /// Calls and deliveries under way are cut; wait for [`Hub::settled`](super::Hub::settled) first where that matters.
+    /// The app's actors are deactivated first: it is told while its sidecar still answers, and a call of an actor that is
+    /// under way has the time that the app's configuration gives it. Other calls and deliveries under way are cut; wait for
+    /// [`Hub::settled`](super::Hub::settled) first where that matters.
     pub async fn stop(self) {
         let app = Arc::clone(&self.app);
+        app.hub.leave(&app);
+        Host::drain(&app).await;
         drop(self);
         app.tasks.join().await;
     }

@@ -1,11 +1,12 @@
 //! Headers between gRPC metadata, broker metadata and the app (`dapr/dapr:pkg/messaging/v1/util.go`).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HOST};
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 use super::baggage::BAGGAGE;
+use super::method::quote;
 use super::trace::{GRPC_TRACE_BIN, TRACEPARENT, TRACESTATE};
 
 pub(super) const API_TOKEN: &str = "dapr-api-token";
@@ -82,6 +83,25 @@ pub(super) fn of_http_invocation(all: &HeaderMap) -> HeaderMap {
         }
     }
     headers
+}
+
+/// The metadata of a call of an actor as the actor gets it.
+///
+/// # Errors
+/// What Go's HTTP client says about an entry that cannot be a header.
+pub(super) fn of_actor_call(metadata: &HashMap<String, String>) -> Result<HeaderMap, String> {
+    let mut headers = HeaderMap::new();
+    for (key, text) in metadata {
+        let name = key.to_ascii_lowercase();
+        if !is_for_app(&name) || OF_SIDECAR.contains(&name.as_str()) || is_hop_by_hop(&name, &HeaderMap::new()) {
+            continue;
+        }
+        let invalid = |what: &str, name: &str| format!("net/http: invalid header field {what}{}", quote(name));
+        let header = HeaderName::try_from(unreserved(&name)).map_err(|_| invalid("name ", key))?;
+        let value = HeaderValue::from_bytes(text.as_bytes());
+        headers.append(header, value.map_err(|_| invalid("value for ", &canonical(&name)))?);
+    }
+    Ok(headers)
 }
 
 /// Headers of HTTP as metadata of a gRPC call.

@@ -3,8 +3,10 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, Weak};
 
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
+use super::actors::{Host, Reminders};
 use super::app::App;
 use super::bindings::Binding;
 use super::builder::SidecarBuilder;
@@ -19,6 +21,7 @@ use super::resources::Declared;
 use super::secret::Secret;
 use super::state_store::StateStore;
 use super::stats::{Ledger, Stats};
+use super::tasks::Tasks;
 
 /// In-memory components, shared by the sidecars of several apps.
 ///
@@ -34,16 +37,23 @@ pub struct Hub {
 pub(super) struct HubState {
     pub(super) clock: Clock,
     pub(super) state_stores: BTreeMap<String, Arc<StateStore>>,
+    /// The one of them that has the state of actors.
+    pub(super) actor_state_store: Option<String>,
     pub(super) pubsubs: BTreeMap<String, Arc<PubSub>>,
     pub(super) secret_stores: BTreeMap<String, SecretStore>,
     pub(super) configuration_stores: BTreeMap<String, Arc<ConfigurationStore>>,
     pub(super) lock_stores: BTreeMap<String, Arc<LockStore>>,
     pub(super) bindings: BTreeMap<String, Binding>,
     pub(super) jobs: Jobs,
+    pub(super) reminders: Reminders,
+    /// Counts when an app begins to host actors; its end is that of the hub.
+    pub(super) hosts_changed: watch::Sender<u64>,
     pub(super) faults: Faults,
     pub(super) declared: Vec<Declared>,
     pub(super) api_token: Option<Secret>,
     pub(super) shutdown: CancellationToken,
+    /// What belongs to no app. They hold no hub.
+    pub(super) tasks: Tasks,
     pub(super) ledger: Ledger,
     /// Weak: a sidecar owns its app.
     pub(super) apps: Mutex<HashMap<String, Weak<App>>>,
@@ -102,13 +112,20 @@ impl Hub {
 
     /// Stops all sidecars of this hub and waits until their last task is gone. No further one can be started.
     ///
-    /// Calls and deliveries under way are cut; wait for [`settled`](Self::settled) first where that matters.
+    /// Actors are deactivated. Calls and deliveries under way are cut; wait for [`settled`](Self::settled) first where that
+    /// matters.
     pub async fn shutdown(&self) {
+        let leave = || lock(&self.state.apps).drain().filter_map(|(_, app)| app.upgrade()).collect::<Vec<_>>();
+        let apps = leave();
+        for app in &apps {
+            Host::drain(app).await;
+        }
         self.state.shutdown.cancel();
-        let apps: Vec<_> = lock(&self.state.apps).drain().filter_map(|(_, app)| app.upgrade()).collect();
-        for app in apps {
+        // Also those that were started meanwhile.
+        for app in apps.into_iter().chain(leave()) {
             app.tasks.join().await;
         }
+        self.state.tasks.join().await;
     }
 }
 
@@ -118,6 +135,10 @@ impl HubState {
     /// The app of this id. Ids are names: this look-up is all that is ever done with them.
     pub(super) fn find(&self, id: &str) -> Option<Arc<App>> {
         lock(&self.apps).get(id).and_then(Weak::upgrade)
+    }
+
+    pub(super) fn apps(&self) -> Vec<Arc<App>> {
+        lock(&self.apps).values().filter_map(Weak::upgrade).collect()
     }
 
     /// `false` when the id is taken.

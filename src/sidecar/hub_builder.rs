@@ -4,8 +4,10 @@ use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
+use super::actors::Reminders;
 use super::bindings::{Binding, CronInput, HttpOutput, LocalStorage};
 use super::clock::Clock;
 use super::components::SecretStore;
@@ -19,6 +21,7 @@ use super::schedule::Schedule;
 use super::secret::Secret;
 use super::state_store::StateStore;
 use super::stats::Ledger;
+use super::tasks::Tasks;
 
 /// Settings of a [`Hub`]. See [`Hub::builder`].
 ///
@@ -42,6 +45,7 @@ use super::stats::Ledger;
 #[must_use]
 pub struct HubBuilder {
     state_stores: Vec<String>,
+    pub(super) actor_state_store: Option<String>,
     pubsubs: Vec<String>,
     inbound_retries: HashMap<String, RetryPolicy>,
     secret_stores: BTreeMap<String, SecretStore>,
@@ -59,6 +63,14 @@ impl HubBuilder {
     pub fn state_store(mut self, name: impl Into<String>) -> Self {
         self.state_stores.push(name.into());
         self
+    }
+
+    /// Adds a state store, and keeps the state of actors in it, as `actorStateStore: "true"` says: of the stores so added,
+    /// in the last one. Such state may have a time to live, which daprd allows with its feature `ActorStateTTL` only.
+    pub fn actor_state_store(mut self, name: impl Into<String>) -> Self {
+        let name = name.into();
+        self.actor_state_store = Some(name.clone());
+        self.state_store(name)
     }
 
     /// Adds a pubsub component of type `pubsub.in-memory`, which reaches all apps of the hub.
@@ -196,19 +208,24 @@ impl HubBuilder {
             let retry = self.inbound_retries.get(&name).copied();
             (name.clone(), Arc::new(PubSub::new(name, retry, ledger.clone())))
         });
+        let shutdown = CancellationToken::new();
         let state = HubState {
             clock,
             state_stores: stores.collect(),
+            actor_state_store: self.actor_state_store,
             pubsubs: pubsubs.collect(),
             secret_stores: self.secret_stores,
             configuration_stores: self.configuration_stores.into_iter().map(|name| (name, Arc::default())).collect(),
             lock_stores: self.lock_stores.into_iter().map(|name| (name, Arc::default())).collect(),
             bindings: self.bindings,
             jobs: Jobs::default(),
+            reminders: Reminders::default(),
+            hosts_changed: watch::Sender::new(0),
             faults: Faults::default(),
             declared: self.declared,
             api_token: self.api_token,
-            shutdown: CancellationToken::new(),
+            tasks: Tasks::child_of(&shutdown),
+            shutdown,
             ledger,
             apps: Mutex::default(),
         };

@@ -105,6 +105,7 @@
 //! A dropped [`Sidecar`] stops: each of its tasks ends at its next wake-up, its listeners with them.
 //! [`Sidecar::stop`] and [`Hub::shutdown`] also wait for that.
 
+mod actors;
 mod app;
 mod app_channel;
 mod baggage;

@@ -108,6 +108,13 @@ fn component(
         tracing::warn!(name, kind, "a component of a type that is not known here is kept in memory, or ignored");
     }
     Ok(match block {
+        "state" if text("actorStateStore") == "true" => match &hub.actor_state_store {
+            Some(other) if *other != name => {
+                let reason = format!("there is another actor state store, {other:?}");
+                return Err(ComponentError::new(name, reason));
+            }
+            _ => hub.actor_state_store(name),
+        },
         "state" => hub.state_store(name),
         "pubsub" => hub.pubsub(name),
         "configuration" => hub.configuration_store(name),

@@ -2,9 +2,11 @@
 
 use std::sync::Arc;
 
+use dapr::dapr::proto::runtime::v1::actor_runtime::ActorRuntimeStatus;
 use dapr::dapr::proto::runtime::v1::{
-    AppConnectionProperties, GetMetadataRequest, GetMetadataResponse, PubsubSubscription, PubsubSubscriptionRule,
-    PubsubSubscriptionRules, RegisteredComponents, SetMetadataRequest, ShutdownRequest,
+    ActiveActorsCount, ActorRuntime, AppConnectionProperties, GetMetadataRequest, GetMetadataResponse,
+    PubsubSubscription, PubsubSubscriptionRule, PubsubSubscriptionRules, RegisteredComponents, SetMetadataRequest,
+    ShutdownRequest,
 };
 use tonic::{Request, Response, Status};
 
@@ -16,7 +18,8 @@ use crate::sidecar::pubsub::Subscription;
 /// The daprd that this sidecar behaves as.
 const RUNTIME_VERSION: &str = "1.18.2";
 
-const STATE_CAPABILITIES: [&str; 5] = ["ETAG", "TRANSACTIONAL", "TTL", "DELETE_WITH_PREFIX", "KEYS_LIKE"];
+/// The last one is that of the store with the state of actors.
+const STATE_CAPABILITIES: [&str; 6] = ["ETAG", "TRANSACTIONAL", "TTL", "DELETE_WITH_PREFIX", "KEYS_LIKE", "ACTOR"];
 const PUBSUB_CAPABILITIES: [&str; 1] = ["SUBSCRIBE_WILDCARDS"];
 
 pub(in crate::sidecar) async fn get(
@@ -25,7 +28,10 @@ pub(in crate::sidecar) async fn get(
 ) -> Result<Response<GetMetadataResponse>, Status> {
     let mut extended = lock(&app.extended).clone();
     extended.insert("daprRuntimeVersion".to_owned(), RUNTIME_VERSION.to_owned());
-    let stores = app.hub.state_stores.keys().map(|name| component(name, "state.in-memory", &STATE_CAPABILITIES));
+    let stores = app.hub.state_stores.keys().map(|name| {
+        let capabilities = if app.hub.actor_state_store.as_ref() == Some(name) { 6 } else { 5 };
+        component(name, "state.in-memory", &STATE_CAPABILITIES[..capabilities])
+    });
     let pubsubs = app.hub.pubsubs.keys().map(|name| component(name, "pubsub.in-memory", &PUBSUB_CAPABILITIES));
     let connection = app.channel.as_ref().map(|channel| AppConnectionProperties {
         port: i32::from(channel.address().port()),
@@ -33,7 +39,11 @@ pub(in crate::sidecar) async fn get(
         channel_address: channel.address().ip().to_string(),
         ..AppConnectionProperties::default()
     });
+    let actor_runtime = actor_runtime(app);
+    #[allow(deprecated, reason = "daprd still fills it")]
     Ok(Response::new(GetMetadataResponse {
+        active_actors_count: actor_runtime.active_actors.clone(),
+        actor_runtime: Some(actor_runtime),
         id: app.id.clone(),
         registered_components: stores.chain(pubsubs).chain(others(&app.hub)).collect(),
         extended_metadata: extended,
@@ -63,6 +73,20 @@ pub(in crate::sidecar) async fn shutdown(
     tracing::info!(app_id = app.id, "the app asked its sidecar to shut down");
     app.shutdown_asked.cancel();
     Ok(Response::new(()))
+}
+
+/// There is always a placement: the hub.
+fn actor_runtime(app: &App) -> ActorRuntime {
+    if !app.host.is_registered() {
+        return ActorRuntime { runtime_status: ActorRuntimeStatus::Initializing.into(), ..ActorRuntime::default() };
+    }
+    let count = |(kind, count)| ActiveActorsCount { r#type: kind, count: i32::try_from(count).unwrap_or(i32::MAX) };
+    ActorRuntime {
+        runtime_status: ActorRuntimeStatus::Running.into(),
+        active_actors: app.host.counts().into_iter().map(count).collect(),
+        host_ready: true,
+        placement: "placement: connected".to_owned(),
+    }
 }
 
 fn others(hub: &HubState) -> impl Iterator<Item = RegisteredComponents> {

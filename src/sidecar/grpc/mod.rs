@@ -1,5 +1,6 @@
 //! The gRPC API.
 
+pub(super) mod actors;
 pub(super) mod bindings;
 pub(super) mod configuration;
 mod invoke;
@@ -9,6 +10,7 @@ pub(super) mod metadata;
 mod proxy;
 pub(super) mod publish;
 mod refused;
+pub(super) mod reminders;
 pub(super) mod secrets;
 mod service;
 pub(super) mod state;

@@ -6,8 +6,8 @@ use tonic::Status;
 use super::status;
 use crate::sidecar::app::App;
 
-/// Also workflows: they are actors.
-pub(super) fn actors<R>(_: &App, _: &R) -> Status {
+/// They are actors of daprd's own engine, which is not here.
+pub(super) fn workflows<R>(_: &App, _: &R) -> Status {
     Status::unavailable("placement service is not configured")
 }
 

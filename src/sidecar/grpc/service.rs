@@ -40,7 +40,10 @@ use dapr::dapr::proto::runtime::v1::{
 use tokio_stream::Stream;
 use tonic::{Request, Response, Status, Streaming};
 
-use super::{bindings, configuration, invoke, jobs, locks, metadata, publish, refused, secrets, state, streaming};
+use super::{
+    actors, bindings, configuration, invoke, jobs, locks, metadata, publish, refused, reminders, secrets, state,
+    streaming,
+};
 use crate::sidecar::app::App;
 
 /// The gRPC API of one sidecar.
@@ -119,18 +122,18 @@ dapr_service! {
         get_metadata(GetMetadataRequest) -> GetMetadataResponse => metadata::get;
         set_metadata(SetMetadataRequest) -> () => metadata::set;
         shutdown(ShutdownRequest) -> () => metadata::shutdown;
+        register_actor_timer(RegisterActorTimerRequest) -> () => reminders::register_timer;
+        unregister_actor_timer(UnregisterActorTimerRequest) -> () => reminders::unregister_timer;
+        register_actor_reminder(RegisterActorReminderRequest) -> () => reminders::register_reminder;
+        unregister_actor_reminder(UnregisterActorReminderRequest) -> () => reminders::unregister_reminder;
+        unregister_actor_reminders_by_type(UnregisterActorRemindersByTypeRequest) -> UnregisterActorRemindersByTypeResponse => reminders::unregister_reminders_by_type;
+        list_actor_reminders(ListActorRemindersRequest) -> ListActorRemindersResponse => reminders::list_reminders;
+        get_actor_state(GetActorStateRequest) -> GetActorStateResponse => actors::get_state;
+        get_actor_reminder(GetActorReminderRequest) -> GetActorReminderResponse => reminders::get_reminder;
+        execute_actor_state_transaction(ExecuteActorStateTransactionRequest) -> () => actors::transaction;
+        invoke_actor(InvokeActorRequest) -> InvokeActorResponse => actors::invoke;
     }
     refused {
-        register_actor_timer(RegisterActorTimerRequest) -> () => refused::actors;
-        unregister_actor_timer(UnregisterActorTimerRequest) -> () => refused::actors;
-        register_actor_reminder(RegisterActorReminderRequest) -> () => refused::actors;
-        unregister_actor_reminder(UnregisterActorReminderRequest) -> () => refused::actors;
-        unregister_actor_reminders_by_type(UnregisterActorRemindersByTypeRequest) -> UnregisterActorRemindersByTypeResponse => refused::actors;
-        list_actor_reminders(ListActorRemindersRequest) -> ListActorRemindersResponse => refused::actors;
-        get_actor_state(GetActorStateRequest) -> GetActorStateResponse => refused::actors;
-        get_actor_reminder(GetActorReminderRequest) -> GetActorReminderResponse => refused::actors;
-        execute_actor_state_transaction(ExecuteActorStateTransactionRequest) -> () => refused::actors;
-        invoke_actor(InvokeActorRequest) -> InvokeActorResponse => refused::actors;
         encrypt_alpha1(Streaming<EncryptRequest>) -> BoxStream<EncryptResponse> => refused::crypto;
         decrypt_alpha1(Streaming<DecryptRequest>) -> BoxStream<DecryptResponse> => refused::crypto;
         subtle_get_key_alpha1(SubtleGetKeyRequest) -> SubtleGetKeyResponse => refused::subtle_crypto;
@@ -140,20 +143,20 @@ dapr_service! {
         subtle_unwrap_key_alpha1(SubtleUnwrapKeyRequest) -> SubtleUnwrapKeyResponse => refused::subtle_crypto;
         subtle_sign_alpha1(SubtleSignRequest) -> SubtleSignResponse => refused::subtle_crypto;
         subtle_verify_alpha1(SubtleVerifyRequest) -> SubtleVerifyResponse => refused::subtle_crypto;
-        start_workflow_alpha1(StartWorkflowRequest) -> StartWorkflowResponse => refused::actors;
-        get_workflow_alpha1(GetWorkflowRequest) -> GetWorkflowResponse => refused::actors;
-        purge_workflow_alpha1(PurgeWorkflowRequest) -> () => refused::actors;
-        terminate_workflow_alpha1(TerminateWorkflowRequest) -> () => refused::actors;
-        pause_workflow_alpha1(PauseWorkflowRequest) -> () => refused::actors;
-        resume_workflow_alpha1(ResumeWorkflowRequest) -> () => refused::actors;
-        raise_event_workflow_alpha1(RaiseEventWorkflowRequest) -> () => refused::actors;
-        start_workflow_beta1(StartWorkflowRequest) -> StartWorkflowResponse => refused::actors;
-        get_workflow_beta1(GetWorkflowRequest) -> GetWorkflowResponse => refused::actors;
-        purge_workflow_beta1(PurgeWorkflowRequest) -> () => refused::actors;
-        terminate_workflow_beta1(TerminateWorkflowRequest) -> () => refused::actors;
-        pause_workflow_beta1(PauseWorkflowRequest) -> () => refused::actors;
-        resume_workflow_beta1(ResumeWorkflowRequest) -> () => refused::actors;
-        raise_event_workflow_beta1(RaiseEventWorkflowRequest) -> () => refused::actors;
+        start_workflow_alpha1(StartWorkflowRequest) -> StartWorkflowResponse => refused::workflows;
+        get_workflow_alpha1(GetWorkflowRequest) -> GetWorkflowResponse => refused::workflows;
+        purge_workflow_alpha1(PurgeWorkflowRequest) -> () => refused::workflows;
+        terminate_workflow_alpha1(TerminateWorkflowRequest) -> () => refused::workflows;
+        pause_workflow_alpha1(PauseWorkflowRequest) -> () => refused::workflows;
+        resume_workflow_alpha1(ResumeWorkflowRequest) -> () => refused::workflows;
+        raise_event_workflow_alpha1(RaiseEventWorkflowRequest) -> () => refused::workflows;
+        start_workflow_beta1(StartWorkflowRequest) -> StartWorkflowResponse => refused::workflows;
+        get_workflow_beta1(GetWorkflowRequest) -> GetWorkflowResponse => refused::workflows;
+        purge_workflow_beta1(PurgeWorkflowRequest) -> () => refused::workflows;
+        terminate_workflow_beta1(TerminateWorkflowRequest) -> () => refused::workflows;
+        pause_workflow_beta1(PauseWorkflowRequest) -> () => refused::workflows;
+        resume_workflow_beta1(ResumeWorkflowRequest) -> () => refused::workflows;
+        raise_event_workflow_beta1(RaiseEventWorkflowRequest) -> () => refused::workflows;
         converse_alpha1(ConversationRequest) -> ConversationResponse => refused::conversation;
         converse_alpha2(ConversationRequestAlpha2) -> ConversationResponseAlpha2 => refused::conversation2;
         create_index_alpha1(CreateIndexRequestAlpha1) -> () => refused::unknown;

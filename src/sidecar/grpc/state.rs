@@ -176,7 +176,7 @@ fn full_key(app: &App, store: &str, key: &str) -> Result<String, Status> {
     Ok(format!("{}{SEPARATOR}{key}", app.id))
 }
 
-fn expiry(entry: &Entry) -> HashMap<String, String> {
+pub(super) fn expiry(entry: &Entry) -> HashMap<String, String> {
     entry.expires_at.iter().map(|at| ("ttlExpireTime".to_owned(), at.clone())).collect()
 }
 
@@ -191,7 +191,7 @@ fn conditions(key: String, etag: Option<Etag>, options: Option<StateOptions>) ->
 }
 
 /// Zero and less mean "for ever".
-fn ttl(metadata: &HashMap<String, String>) -> Result<Option<Duration>, String> {
+pub(super) fn ttl(metadata: &HashMap<String, String>) -> Result<Option<Duration>, String> {
     let Some(text) = metadata.get("ttlInSeconds").filter(|text| !text.is_empty()) else {
         return Ok(None);
     };

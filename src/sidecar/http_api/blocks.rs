@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use dapr::dapr::proto::common::v1::ConfigurationItem;
 use dapr::dapr::proto::runtime::v1::{
-    DeleteJobRequest, GetBulkSecretRequest, GetConfigurationRequest, GetJobRequest, GetMetadataRequest,
+    ActorRuntime, DeleteJobRequest, GetBulkSecretRequest, GetConfigurationRequest, GetJobRequest, GetMetadataRequest,
     GetSecretRequest, InvokeBindingRequest, Job, PubsubSubscriptionType, ScheduleJobRequest, SetMetadataRequest,
     ShutdownRequest, TryLockRequest, UnlockRequest, UnsubscribeConfigurationRequest,
 };
@@ -25,11 +25,11 @@ use crate::sidecar::grpc::{bindings, configuration, jobs, locks, metadata, secre
 use crate::sidecar::{headers, json as proto_json, lock as mutex, method};
 
 impl Call {
-    fn done<T>(&self, result: Result<Response<T>, Status>) -> Result<T, Refusal> {
+    pub(super) fn done<T>(&self, result: Result<Response<T>, Status>) -> Result<T, Refusal> {
         result.map(Response::into_inner).map_err(|status| Refusal::of_status(&self.app, &status))
     }
 
-    fn parsed<'a, T: Deserialize<'a>>(&'a self) -> Result<T, Refusal> {
+    pub(super) fn parsed<'a, T: Deserialize<'a>>(&'a self) -> Result<T, Refusal> {
         serde_json::from_slice(&self.body).map_err(|error| deserializing(&Refusal::of_json(&error)))
     }
 }
@@ -239,12 +239,34 @@ pub(super) async fn metadata(call: &Call) -> Answer {
         "components": components.collect::<Vec<_>>(),
         "extended": all.extended_metadata,
         "subscriptions": subscriptions.collect::<Vec<_>>(),
-        "actorRuntime": {"runtimeStatus": "DISABLED", "hostReady": false, "placement": ""},
+        "actorRuntime": actor_runtime(&all.actor_runtime.unwrap_or_default()),
     });
+    if let Some(counts) = body["actorRuntime"].get("activeActors").cloned() {
+        body["actors"] = counts;
+    }
     if let (Some(connection), Some(body)) = (connection, body.as_object_mut()) {
         body.insert("appConnectionProperties".to_owned(), connection);
     }
     Ok(json(&body))
+}
+
+/// Empty members are left out, but those that say what is the case.
+fn actor_runtime(runtime: &ActorRuntime) -> Value {
+    let mut body = value!({
+        "runtimeStatus": runtime.runtime_status().as_str_name(),
+        "hostReady": runtime.host_ready,
+    });
+    if !runtime.placement.is_empty() {
+        body["placement"] = runtime.placement.as_str().into();
+    }
+    let counts = runtime.active_actors.iter().map(|one| match one.count {
+        0 => value!({"type": one.r#type}),
+        count => value!({"type": one.r#type, "count": count}),
+    });
+    if !runtime.active_actors.is_empty() {
+        body["activeActors"] = counts.collect();
+    }
+    body
 }
 
 pub(super) async fn set_metadata(call: &Call, key: &str) -> Answer {

@@ -1,5 +1,6 @@
 //! The HTTP API (`dapr/dapr:pkg/api/http`): a translation of each route to the call that the gRPC API has for it.
 
+mod actors;
 mod blocks;
 mod error;
 mod invoke;
@@ -197,14 +198,11 @@ impl Call {
             }
             ["v1.0" | "v1.0-alpha1", "jobs", name] if get => blocks::job(&self, name).await,
             ["v1.0" | "v1.0-alpha1", "jobs", name] if delete => blocks::delete_job(&self, name).await,
+            ["v1.0", "actors", kind, id, rest @ ..] => actors::route(&self, kind, id, rest).await,
             ["v1.0", "metadata"] if get => blocks::metadata(&self).await,
             ["v1.0", "metadata", key] if self.method == Method::PUT => blocks::set_metadata(&self, key).await,
             ["v1.0", "shutdown"] if self.method == Method::POST => blocks::shutdown(&self).await,
-            _ => Err(Refusal::new(
-                StatusCode::NOT_FOUND,
-                "ERR_DIRECT_INVOKE",
-                "failed getting app id either from the URL path or the header dapr-app-id",
-            )),
+            _ => Err(no_route()),
         }
     }
 
@@ -248,6 +246,11 @@ fn is_for_loopback<B>(request: &Request<B>) -> bool {
     let host = authority.host();
     let address = host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>();
     host.eq_ignore_ascii_case("localhost") || address.is_ok_and(|address| address.is_loopback())
+}
+
+fn no_route() -> Refusal {
+    let message = "failed getting app id either from the URL path or the header dapr-app-id";
+    Refusal::new(StatusCode::NOT_FOUND, "ERR_DIRECT_INVOKE", message)
 }
 
 fn empty() -> Response<Body> {
