@@ -10,6 +10,7 @@ use std::{
         Arc,
         atomic::{AtomicUsize, Ordering},
     },
+    time::Duration,
 };
 
 use axum::{Router, body::Body, extract::State, response::IntoResponse};
@@ -26,7 +27,7 @@ use tower::ServiceExt;
 use tower_dapr::{
     cloudevent::CloudEventLayer,
     event::{CloudEvent, Event, Limits, Outcome},
-    inbound::{InboundLayer, Rejected, Subscriptions, Topic},
+    inbound::{AppConfig, InboundLayer, Rejected, Subscriptions, Topic},
     metrics::MetricsLayer,
     trace::TraceLayer,
 };
@@ -74,6 +75,69 @@ async fn subscriptions_are_derived_from_the_topics() {
             {"pubsubname": "bus", "topic": "a/b", "routes": {"default": "/dapr/events/bus/a~2Fb"}},
         ])
     );
+}
+
+#[tokio::test]
+async fn actor_types_are_told_in_the_words_of_dapr() {
+    async fn told(config: AppConfig) -> Value {
+        let response = router(Subscriptions::new().app_config(config)).oneshot(get("/dapr/config")).await.unwrap();
+        assert_eq!(response.headers()[CONTENT_TYPE], "application/json");
+        serde_json::from_str(&text(response).await).unwrap()
+    }
+    let config = AppConfig::new()
+        .entity("Cart")
+        .entity("Order")
+        .actor_idle_timeout(Duration::from_secs(90))
+        .drain_ongoing_call_timeout(Duration::from_nanos(1))
+        .drain_rebalanced_actors(false)
+        .reentrancy(5);
+    let expected = json!({
+        "entities": ["Cart", "Order"],
+        "actorIdleTimeout": "90000ms",
+        "drainOngoingCallTimeout": "1ns",
+        "drainRebalancedActors": false,
+        "reentrancy": {"enabled": true, "maxStackDepth": 5},
+    });
+    assert_eq!(told(config).await, expected);
+    assert_eq!(told(AppConfig::new()).await, json!({}));
+}
+
+#[test]
+fn a_wrong_actor_type_is_named_at_the_start() {
+    let many = (0..1025).fold(AppConfig::new(), |config, n| config.entity(n.to_string()));
+    let never = Duration::from_secs(u64::MAX);
+    for (config, expected) in [
+        (AppConfig::new().entity("Cart").entity(""), "actor type \"\": the name is empty"),
+        (AppConfig::new().entity("Cart").entity("Cart"), "actor type \"Cart\": it is there twice"),
+        (
+            AppConfig::new().entity("a/b"),
+            "actor type \"a/b\": a path or a control character is in it, or it is `.` or `..`",
+        ),
+        (
+            AppConfig::new().entity(".."),
+            "actor type \"..\": a path or a control character is in it, or it is `.` or `..`",
+        ),
+        (
+            AppConfig::new().entity("dapr.internal.x"),
+            "actor type \"dapr.internal.x\": the name is one of Dapr's workflows",
+        ),
+        (many, "actor type \"1024\": more than 1024 actor types"),
+        (
+            AppConfig::new().actor_idle_timeout(never),
+            "app configuration: the idle timeout is longer than Dapr can count",
+        ),
+        (
+            AppConfig::new().drain_ongoing_call_timeout(never),
+            "app configuration: the drain timeout is longer than Dapr can count",
+        ),
+        (AppConfig::new().reentrancy(0), "app configuration: a stack depth of zero lets no call come back"),
+    ] {
+        let error = Subscriptions::<()>::new().app_config(config).into_router().unwrap_err();
+        assert_eq!((error.to_string().as_str(), error.topic(), error.pubsub()), (expected, "", ""));
+    }
+    let long = Subscriptions::<()>::new().app_config(AppConfig::new().entity("x".repeat(513))).into_router();
+    assert!(long.unwrap_err().to_string().ends_with("the name is longer than 512 bytes"));
+    assert!(Subscriptions::<()>::new().app_config(AppConfig::new().entity("x".repeat(512))).into_router().is_ok());
 }
 
 #[tokio::test]

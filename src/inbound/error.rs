@@ -13,6 +13,8 @@ pub(super) enum Target {
     Topic { pubsub: String, topic: String },
     Binding { name: String },
     Job { name: String },
+    ActorType { name: String },
+    AppConfig,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,6 +26,10 @@ pub(super) enum Problem {
     TooLong { what: &'static str, limit: usize },
     TooMany { what: &'static str, limit: usize },
     Twice,
+    ThereTwice,
+    NotAnActorType,
+    ReservedName,
+    OutOfRange { what: &'static str },
     NotAPath { route: String },
     Reserved { route: String },
     Taken { route: String, by: Target },
@@ -40,7 +46,7 @@ impl SubscriptionError {
     pub fn pubsub(&self) -> &str {
         match &self.target {
             Target::Topic { pubsub, .. } => pubsub,
-            Target::Binding { .. } | Target::Job { .. } => "",
+            _ => "",
         }
     }
 
@@ -49,7 +55,7 @@ impl SubscriptionError {
     pub fn topic(&self) -> &str {
         match &self.target {
             Target::Topic { topic, .. } => topic,
-            Target::Binding { .. } | Target::Job { .. } => "",
+            _ => "",
         }
     }
 }
@@ -60,13 +66,18 @@ impl fmt::Display for Target {
             Self::Topic { pubsub, topic } => write!(f, "topic {:?} of pubsub {:?}", Cut(topic), Cut(pubsub)),
             Self::Binding { name } => write!(f, "binding {:?}", Cut(name)),
             Self::Job { name } => write!(f, "job {:?}", Cut(name)),
+            Self::ActorType { name } => write!(f, "actor type {:?}", Cut(name)),
+            Self::AppConfig => f.write_str("app configuration"),
         }
     }
 }
 
 impl fmt::Display for SubscriptionError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "subscription of {}: ", self.target)?;
+        match &self.target {
+            Target::ActorType { .. } | Target::AppConfig => write!(f, "{}: ", self.target)?,
+            _ => write!(f, "subscription of {}: ", self.target)?,
+        }
         match &self.problem {
             Problem::NoPubsub => f.write_str("the name of the pubsub component is empty"),
             Problem::NoName => f.write_str("the name is empty"),
@@ -75,6 +86,10 @@ impl fmt::Display for SubscriptionError {
             Problem::TooLong { what, limit } => write!(f, "{what} is longer than {limit} bytes"),
             Problem::TooMany { what, limit } => write!(f, "more than {limit} {what}"),
             Problem::Twice => f.write_str("it is subscribed twice with the same condition"),
+            Problem::ThereTwice => f.write_str("it is there twice"),
+            Problem::NotAnActorType => f.write_str("a path or a control character is in it, or it is `.` or `..`"),
+            Problem::ReservedName => f.write_str("the name is one of Dapr's workflows"),
+            Problem::OutOfRange { what } => f.write_str(what),
             Problem::NotAPath { route } => write!(
                 f,
                 "route {:?} is not a plain path: it must start with `/`, must not end with one, and must have neither \

@@ -43,7 +43,7 @@
 //! | --- | --- |
 //! | `POST` of each topic's route | the handler, behind a [`CloudEventLayer`](crate::cloudevent::CloudEventLayer) |
 //! | `GET /dapr/subscribe` | the subscriptions, derived from the topics |
-//! | `GET /dapr/config` | an empty configuration |
+//! | `GET /dapr/config` | the actor types of [`Subscriptions::app_config`], if any |
 //! | `GET /healthz` | 200, for daprd's app health check, or what [`Subscriptions::health`] says |
 //! | `OPTIONS` and `POST` of each binding's route | the probe, and the handler |
 //! | `POST /job/{name}` of each job | the handler |
@@ -82,6 +82,7 @@
 
 mod answer;
 mod app_callbacks;
+mod app_config;
 mod binding;
 mod bulk;
 mod catch_panic;
@@ -98,6 +99,7 @@ mod topic;
 
 pub use self::{
     app_callbacks::AppCallbacks,
+    app_config::AppConfig,
     binding::Binding,
     bulk::{Bulk, BulkEntry},
     error::SubscriptionError,

@@ -7,9 +7,10 @@ use axum::{
 };
 use bytes::Bytes;
 use http::header::CONTENT_TYPE;
+use serde::Serialize;
 
 use super::{
-    AppCallbacks, Binding, RequireApiTokenLayer, Topic,
+    AppCallbacks, AppConfig, Binding, RequireApiTokenLayer, Topic,
     catch_panic::CatchPanicLayer,
     document::Document,
     error::{Problem, SubscriptionError, Target},
@@ -29,6 +30,7 @@ pub struct Subscriptions<S = ()> {
     bindings: Vec<(Binding, MethodRouter<S>)>,
     jobs: Vec<(String, MethodRouter<S>)>,
     health: MethodRouter<S>,
+    config: AppConfig,
     layer: CloudEventLayer,
     api_token: Option<RequireApiTokenLayer>,
 }
@@ -39,6 +41,7 @@ pub(super) struct Built<S> {
     pub(super) router: Router<S>,
     pub(super) health: MethodRouter<S>,
     pub(super) document: Document,
+    pub(super) config: AppConfig,
     /// Name and path.
     pub(super) bindings: Vec<(String, String)>,
     pub(super) layer: CloudEventLayer,
@@ -53,6 +56,7 @@ impl<S: Clone + Send + Sync + 'static> Subscriptions<S> {
             bindings: Vec::new(),
             jobs: Vec::new(),
             health: get(async || ()),
+            config: AppConfig::new(),
             layer: CloudEventLayer::new(),
             api_token: None,
         }
@@ -114,6 +118,13 @@ impl<S: Clone + Send + Sync + 'static> Subscriptions<S> {
         self
     }
 
+    /// What `GET /dapr/config` answers: the actors that the app hosts. Defaults to none. Dapr does not ask an app that speaks
+    /// gRPC.
+    pub fn app_config(mut self, config: AppConfig) -> Self {
+        self.config = config;
+        self
+    }
+
     /// The layer around each topic's handler: limits, spans, metrics, and what an event gets that cannot be decoded.
     /// Defaults to [`CloudEventLayer::new`].
     pub fn with_cloud_event_layer(mut self, layer: CloudEventLayer) -> Self {
@@ -134,11 +145,11 @@ impl<S: Clone + Send + Sync + 'static> Subscriptions<S> {
     /// # Errors
     ///
     /// If a name or condition is empty or too long, a topic is subscribed twice with the same condition, a route is no
-    /// plain path or is taken, or two subscriptions of a topic contradict each other. The error names the subscription.
+    /// plain path or is taken, two subscriptions of a topic contradict each other, or an actor type is no name or is there
+    /// twice. The error names the subscription or the type.
     pub fn into_router(self) -> Result<Router<S>, SubscriptionError> {
-        let Built { mut router, health, document, api_token, .. } = self.build()?;
-        let document = Bytes::from(serde_json::to_vec(&document).expect("texts and lists of texts are JSON"));
-        router = router.route(SUBSCRIBE, get(json(document))).route(CONFIG, get(json(Bytes::from_static(b"{}"))));
+        let Built { mut router, health, document, config, api_token, .. } = self.build()?;
+        router = router.route(SUBSCRIBE, get(json(bytes_of(&document)))).route(CONFIG, get(json(bytes_of(&config))));
         if let Some(layer) = api_token {
             router = router.route_layer(layer);
         }
@@ -151,12 +162,13 @@ impl<S: Clone + Send + Sync + 'static> Subscriptions<S> {
     ///
     /// As [`into_router`](Self::into_router).
     pub fn into_app_callbacks(self, state: S) -> Result<AppCallbacks, SubscriptionError> {
-        let Built { router, health, document, bindings, layer, api_token } = self.build()?;
+        let Built { router, health, document, bindings, layer, api_token, .. } = self.build()?;
         let router = router.route(HEALTHZ, health).with_state(state);
         Ok(AppCallbacks::new(router, &document, bindings, *layer.limits(), api_token))
     }
 
     pub(super) fn build(self) -> Result<Built<S>, SubscriptionError> {
+        self.config.check()?;
         let mut document = Document::default();
         let mut routes = Routes::default();
         let mut router = Router::new();
@@ -190,8 +202,8 @@ impl<S: Clone + Send + Sync + 'static> Subscriptions<S> {
             take(&mut routes, &name, &path, Target::Job { name: name.clone() })?;
             router = router.route(&path, handler.route_layer((settle::job(), CatchPanicLayer)));
         }
-        let Self { health, layer, api_token, .. } = self;
-        Ok(Built { router, health, document, bindings, layer, api_token })
+        let Self { health, config, layer, api_token, .. } = self;
+        Ok(Built { router, health, document, config, bindings, layer, api_token })
     }
 }
 
@@ -215,6 +227,7 @@ impl<S> fmt::Debug for Subscriptions<S> {
             .field("topics", &topics)
             .field("bindings", &bindings)
             .field("jobs", &jobs)
+            .field("config", &self.config)
             .field("layer", &self.layer)
             .field("api_token", &self.api_token)
             .field("state", &type_name::<S>())
@@ -227,4 +240,8 @@ fn json(
     document: Bytes,
 ) -> impl FnOnce() -> std::future::Ready<([(http::HeaderName, &'static str); 1], Bytes)> + Clone {
     move || std::future::ready(([(CONTENT_TYPE, "application/json")], document))
+}
+
+fn bytes_of(document: &impl Serialize) -> Bytes {
+    serde_json::to_vec(document).expect("texts, numbers and lists of texts are JSON").into()
 }
