@@ -118,7 +118,8 @@ impl Actor {
 /// The settings that reminders and timers share.
 macro_rules! schedule_setters {
     () => {
-        /// When it comes first. Defaults to at once.
+        /// When it comes first. Defaults to at once for a timer, and to one period away for a reminder, which needs one of
+        /// both.
         pub fn due(mut self, due: impl Into<Timing>) -> Self {
             self.message.due_time = due.into().into_string();
             self
@@ -213,7 +214,8 @@ pub struct RegisterTimer {
 impl RegisterTimer {
     schedule_setters!();
 
-    /// The method that the actor is called with. Defaults to the timer's own route, with its name.
+    /// What the actor is told as `callback`: the method that it is to run. Dapr itself calls the route of the timer's name.
+    /// Defaults to an empty text.
     pub fn callback(mut self, method: impl Into<String>) -> Self {
         self.message.callback = method.into();
         self
