@@ -852,7 +852,11 @@ async fn what_is_not_configured_says_so() {
     refused(answer, Code::Internal, message, &[info("ERR_INVOKE_OUTPUT_BINDING", &[])]);
     let answer = dapr.get_secret(GetSecretRequest::default()).await;
     refused(answer, Code::FailedPrecondition, "secret store is not configured", &[]);
-    let answer = dapr.invoke_actor(InvokeActorRequest::default()).await;
+    let answer = dapr.get_actor_state(GetActorStateRequest::default()).await;
+    let message = "the state store is not configured to use the actor runtime. Have you set the - name: actorStateStore \
+                   value: \"true\" in your state store component file?";
+    refused(answer, Code::Internal, message, &[]);
+    let answer = dapr.get_workflow_beta1(GetWorkflowRequest::default()).await;
     refused(answer, Code::Unavailable, "placement service is not configured", &[]);
     let details = [info("ERR_CONFIGURATION_STORE_NOT_CONFIGURED", &[])];
     let answer = dapr.get_configuration(GetConfigurationRequest::default()).await;

@@ -60,6 +60,38 @@
 //! # }
 //! ```
 //!
+//! # Actors
+//!
+//! An HTTP app hosts the types that it lists as `entities` in `/dapr/config`; see
+//! [`AppConfig`](crate::inbound::AppConfig). A call from the sidecar of any app of the hub reaches the host, one call at a time
+//! for each actor; apps that host the same type share its actors. [`HubBuilder::actor_state_store`] adds a store for their
+//! state. Timers, reminders and idle times follow tokio's clock, and a [`stop`](Sidecar::stop) deactivates:
+//!
+//! ```
+//! # use axum::{Json, Router, extract::Path, routing::{get, put}};
+//! # use serde_json::json;
+//! # use tower_dapr::{outbound::{Dapr, Endpoint}, sidecar::Hub};
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let app = Router::new()
+//!     .route("/dapr/config", get(|| async { Json(json!({"entities": ["Cart"], "actorIdleTimeout": "10m"})) }))
+//!     .route("/actors/Cart/{id}/method/greet", put(|Path(id): Path<String>| async move { format!("the cart of {id}") }));
+//! let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
+//! let port = listener.local_addr()?.port();
+//! tokio::spawn(async { axum::serve(listener, app).await });
+//!
+//! let hub = Hub::builder().actor_state_store("statestore").build();
+//! let shop = hub.app("shop").app_port(port).start().await?;
+//! let caller = hub.app("caller").start().await?;
+//! shop.ready().await;
+//!
+//! let dapr = Dapr::builder().endpoint(Endpoint::local(caller.grpc_port())).build()?;
+//! assert_eq!(dapr.actor("Cart", "alice").invoke("greet").await?.bytes(), b"the cart of alice");
+//! shop.stop().await;
+//! # Ok(())
+//! # }
+//! ```
+//!
 //! # As a program
 //!
 //! `cargo run --example sidecar -- --app-id shop --app-port 3000 --resources-path DIR -- COMMAND` is this sidecar for apps in
@@ -89,16 +121,23 @@
 //! # What is the same, and what is not
 //!
 //! * State, publish, bulk publish, service invocation to HTTP apps, secrets, configuration, locks, bindings (files, HTTP,
-//!   cron), jobs, metadata: as daprd, with HTTP and gRPC apps. Every other rpc answers as a daprd that has no such component.
+//!   cron), jobs, metadata: as daprd, with HTTP and gRPC apps. Actors: as daprd, hosted by HTTP apps. Every other rpc answers
+//!   as a daprd that has no such component.
 //! * There are stores in memory where daprd has none: configuration, locks, and the jobs of its scheduler. Cron is in UTC.
 //! * A refused event (`RETRY`, 5xx, no connection) is gone, as with daprd, unless
 //!   [`inbound_retry`](HubBuilder::inbound_retry) sets a policy.
 //! * A bulk goes to the app when it is full or has waited; an entry of it without a route is dropped, and not also sent.
-//! * The HTTP API (`/v1.0/...`) has the same calls, but no actors, crypto, conversation and workflows. It answers callers
+//! * A hub is placement and scheduler too, so actors are never "not configured": a type without a host is one that nobody
+//!   hosts (`FAILED_PRECONDITION`, after five seconds). Workflows are refused as by a daprd without placement.
+//! * An actor is deactivated between two calls; daprd 1.18.2 cuts a call that takes longer than the idle time. Its timers end
+//!   with it, and a timer or a reminder whose app answers `X-DaprReminderCancel: true` is over, as Dapr's documentation says;
+//!   daprd 1.18.2 goes on with both. A hub has at most 4,096 reminders; an app 10,000 active actors and 4,096 timers; 1,024
+//!   calls wait for an actor. Names of actors, timers and reminders have at most 1,024 bytes.
+//! * The HTTP API (`/v1.0/...`) has the same calls, but no crypto, conversation and workflows. It answers callers
 //!   that name this machine in `Host`.
 //! * All apps of a hub share one bus; the topics of a real `pubsub.in-memory` end at its daprd. Publishing waits for a full
 //!   queue (1,024 messages a subscription), not for each handler.
-//! * Time is tokio's: state and events expire when a test advances the paused clock.
+//! * Time is tokio's: state and events expire, and timers and reminders come, when a test advances the paused clock.
 //!
 //! # When it stops
 //!

@@ -166,7 +166,10 @@ impl Actor {
 /// Deactivates an actor when it is idle. Unlike daprd 1.18.2, never during a call.
 async fn rest(app: Arc<App>, actor: Arc<Actor>) {
     loop {
-        tokio::time::sleep_until(actor.idle_at()).await;
+        tokio::select! {
+            () = tokio::time::sleep_until(actor.idle_at()) => {}
+            () = actor.turns.closed() => return,
+        }
         let Ok(turn) = actor.turns.enter(None, usize::MAX).await else { return };
         if actor.idle_at() <= Instant::now() {
             deactivate(&app, &actor, Some(turn)).await;
