@@ -93,6 +93,9 @@ impl SidecarBuilder {
             return Err(StartError::app_id_in_use(&app.id));
         }
         Jobs::resume(&app);
+        for (file, store) in &app.hub.configuration_files {
+            app.tasks.spawn(file.clone().follow(Arc::clone(store)));
+        }
         app.tasks.spawn(grpc::serve(grpc, Arc::clone(&app)));
         app.tasks.spawn(http_api::serve(http, Arc::clone(&app)));
         app.tasks.spawn(Arc::clone(&app).connect());

@@ -11,7 +11,7 @@ use super::app::App;
 use super::bindings::Binding;
 use super::builder::SidecarBuilder;
 use super::clock::Clock;
-use super::components::{ConfigurationStore, LockStore, SecretStore};
+use super::components::{ConfigurationFile, ConfigurationStore, LockStore, SecretStore};
 use super::fault::{Fault, Faults};
 use super::hub_builder::HubBuilder;
 use super::jobs::Jobs;
@@ -42,6 +42,8 @@ pub(super) struct HubState {
     pub(super) pubsubs: BTreeMap<String, Arc<PubSub>>,
     pub(super) secret_stores: BTreeMap<String, SecretStore>,
     pub(super) configuration_stores: BTreeMap<String, Arc<ConfigurationStore>>,
+    /// The files that some of these follow.
+    pub(super) configuration_files: Vec<(ConfigurationFile, Arc<ConfigurationStore>)>,
     pub(super) lock_stores: BTreeMap<String, Arc<LockStore>>,
     pub(super) bindings: BTreeMap<String, Binding>,
     pub(super) jobs: Jobs,

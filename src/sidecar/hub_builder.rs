@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 use super::actors::Reminders;
 use super::bindings::{Binding, CronInput, HttpOutput, LocalStorage};
 use super::clock::Clock;
-use super::components::SecretStore;
+use super::components::{ConfigurationFile, ConfigurationStore, SecretStore};
 use super::error::ComponentError;
 use super::fault::Faults;
 use super::hub::{Hub, HubState};
@@ -49,7 +49,7 @@ pub struct HubBuilder {
     pubsubs: Vec<String>,
     inbound_retries: HashMap<String, RetryPolicy>,
     secret_stores: BTreeMap<String, SecretStore>,
-    configuration_stores: Vec<String>,
+    configuration_stores: BTreeMap<String, Option<ConfigurationFile>>,
     lock_stores: Vec<String>,
     bindings: BTreeMap<String, Binding>,
     pub(super) declared: Vec<Declared>,
@@ -120,8 +120,21 @@ impl HubBuilder {
 
     /// Adds a configuration store. Its items are set with [`Hub::set_configuration`].
     pub fn configuration_store(mut self, name: impl Into<String>) -> Self {
-        self.configuration_stores.push(name.into());
+        self.configuration_stores.insert(name.into(), None);
         self
+    }
+
+    /// Adds a configuration store with the items of a JSON file, such as `{"colour": "blue", "limit": 3}`. The file is
+    /// looked at four times a second while a sidecar runs: what changed in it changes in the store, and subscribers are
+    /// told. A file that cannot be used any more changes nothing, with a warning.
+    ///
+    /// # Errors
+    /// When the file cannot be read, is no JSON object, or has an array or an object in it.
+    pub fn configuration_file(mut self, name: impl Into<String>, path: impl AsRef<Path>) -> Result<Self, ComponentError> {
+        let name = name.into();
+        let file = ConfigurationFile::open(path.as_ref()).map_err(|reason| ComponentError::new(&name, reason))?;
+        self.configuration_stores.insert(name, Some(file));
+        Ok(self)
     }
 
     /// Adds a lock store. The locks of each app are its own, as in daprd.
@@ -209,13 +222,23 @@ impl HubBuilder {
             (name.clone(), Arc::new(PubSub::new(name, retry, ledger.clone())))
         });
         let shutdown = CancellationToken::new();
+        let mut configuration_files = Vec::new();
+        let configurations = self.configuration_stores.into_iter().map(|(name, file)| {
+            let store = Arc::new(ConfigurationStore::default());
+            if let Some(file) = file {
+                file.refresh(&store);
+                configuration_files.push((file, Arc::clone(&store)));
+            }
+            (name, store)
+        });
         let state = HubState {
             clock,
             state_stores: stores.collect(),
             actor_state_store: self.actor_state_store,
             pubsubs: pubsubs.collect(),
             secret_stores: self.secret_stores,
-            configuration_stores: self.configuration_stores.into_iter().map(|name| (name, Arc::default())).collect(),
+            configuration_stores: configurations.collect(),
+            configuration_files,
             lock_stores: self.lock_stores.into_iter().map(|name| (name, Arc::default())).collect(),
             bindings: self.bindings,
             jobs: Jobs::default(),

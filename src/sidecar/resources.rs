@@ -117,6 +117,9 @@ fn component(
         },
         "state" => hub.state_store(name),
         "pubsub" => hub.pubsub(name),
+        "configuration" if metadata.contains_key("itemsFile") => {
+            return hub.configuration_file(name, text("itemsFile"));
+        }
         "configuration" => hub.configuration_store(name),
         "lock" => hub.lock_store(name),
         "secretstores" => hub.secrets(name, Vec::<(String, String)>::new()),

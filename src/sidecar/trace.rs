@@ -1,7 +1,7 @@
 //! Trace context, as a daprd without tracing passes it through: it makes no span of its own.
 
 use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
+use base64::engine::general_purpose::STANDARD_NO_PAD;
 use http::{HeaderMap, HeaderValue};
 
 use crate::propagation::TraceParent;
@@ -47,7 +47,7 @@ pub(super) fn binary_header(context: Option<TraceParent>) -> HeaderValue {
         bytes[19..27].copy_from_slice(&context.span_id().to_bytes());
         bytes[28] = context.flags().to_u8();
     }
-    HeaderValue::try_from(STANDARD.encode(bytes)).expect("base64 is ASCII")
+    HeaderValue::try_from(STANDARD_NO_PAD.encode(bytes)).expect("base64 is ASCII")
 }
 
 #[cfg(test)]
@@ -61,7 +61,7 @@ mod tests {
         let context = TraceParent::parse(VALID.as_bytes()).ok();
         assert_eq!(header(context), VALID);
         let binary = binary_header(context);
-        assert_eq!(binary, "AABL+S81d7NNpqPOkp0ODkc2AQDwZ6oLqQK3AgE=");
+        assert_eq!(binary, "AABL+S81d7NNpqPOkp0ODkc2AQDwZ6oLqQK3AgE");
         let headers = HeaderMap::from_iter([(http::HeaderName::from_static(GRPC_TRACE_BIN), binary)]);
         assert_eq!(of_grpc(&headers), context);
     }

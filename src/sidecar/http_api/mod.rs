@@ -110,7 +110,7 @@ fn check(app: &App, headers: &HeaderMap) -> Result<Option<String>, Box<Response<
     let sent = headers.get(API_TOKEN);
     let matches = |sent: &HeaderValue| app.hub.api_token.as_ref().is_none_or(|token| token.matches(sent.as_bytes()));
     if app.hub.api_token.is_some() && !sent.is_some_and(matches) {
-        return Err(Box::new(plain(StatusCode::UNAUTHORIZED, "invalid api token")));
+        return Err(Box::new(plain(StatusCode::UNAUTHORIZED, "invalid api token\n")));
     }
     baggage::checked(headers).map_err(|reason| Box::new(plain(StatusCode::BAD_REQUEST, &format!("{reason}\n"))))
 }

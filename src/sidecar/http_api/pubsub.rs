@@ -15,7 +15,8 @@ use crate::sidecar::grpc::publish;
 
 #[derive(Deserialize)]
 struct Entry {
-    #[serde(rename = "entryId", default)]
+    /// Go does not mind the case of names, and the JavaScript SDK relies on it.
+    #[serde(rename = "entryId", alias = "entryID", default)]
     id: String,
     event: Box<RawValue>,
     #[serde(rename = "contentType", default)]
