@@ -10,13 +10,17 @@ use std::{
     env,
     error::Error,
     ffi::OsString,
-    io::Write as _,
+    io::{IsTerminal as _, Write as _},
     path::PathBuf,
     process::{ExitCode, ExitStatus},
+    time::Duration,
 };
 
 use lexopt::{Arg, Parser, ValueExt as _};
-use tokio::process::{Child, Command};
+use tokio::{
+    process::{Child, Command},
+    time::timeout,
+};
 use tower_dapr::sidecar::{AppProtocol, Hub, HubBuilder, Sidecar, StartError};
 use tracing_subscriber::{EnvFilter, layer::SubscriberExt as _, util::SubscriberInitExt as _};
 
@@ -31,13 +35,16 @@ Usage: sidecar [OPTIONS] [-- COMMAND [ARGS]...]
   --dapr-grpc-port PORT  gRPC API [50001]; 0 takes a free one
   --dapr-http-port PORT  HTTP API [3500]; 0 takes a free one
   --resources-path DIR   Component, Subscription and Resiliency files (*.yaml); may be given again
+  --dapr-graceful-shutdown-seconds N  how long COMMAND may take to end [5]
   --strict               refuse components of a type that is not known here, instead of keeping them in memory
   --help                 this text
 
 Without --resources-path there are: statestore, pubsub, configstore, lockstore, and envsecrets.
-COMMAND is started with DAPR_GRPC_PORT, DAPR_HTTP_PORT, APP_ID, APP_PORT and APP_PROTOCOL set, and ended with the sidecar.
+The items of a configuration store are those of the JSON file that its metadata `itemsFile` names, also when it changes.
+COMMAND is started with DAPR_GRPC_PORT, DAPR_HTTP_PORT, APP_ID, APP_PORT and APP_PROTOCOL set, and ended with the sidecar:
+by SIGTERM, and by SIGKILL when it is still there after --dapr-graceful-shutdown-seconds.
 DAPR_API_TOKEN and APP_API_TOKEN are the tokens of callers and of the app. RUST_LOG sets what is logged [warn].
-Other flags of daprd that take a value are ignored with a warning.
+Other flags of daprd are ignored with a warning. As there, one dash is as good as two, and --flag=VALUE as --flag VALUE.
 ";
 
 /// What the command line says.
@@ -49,6 +56,7 @@ struct Settings {
     http_port: u16,
     resources: Vec<PathBuf>,
     strict: bool,
+    grace: Duration,
     command: Vec<OsString>,
 }
 
@@ -56,6 +64,7 @@ struct Settings {
 async fn main() -> ExitCode {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("warn"));
     let logs = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+    let logs = logs.with_ansi(std::io::stderr().is_terminal() && env::var_os("NO_COLOR").is_none());
     tracing_subscriber::registry().with(filter).with(logs).init();
     let settings = match parse(Parser::from_env()) {
         Ok(Some(settings)) => settings,
@@ -88,16 +97,16 @@ async fn run(settings: Settings) -> Result<ExitCode, Box<dyn Error>> {
     let sidecar = builder.start().await?;
     println!("{}: gRPC on 127.0.0.1:{}, HTTP on 127.0.0.1:{}", settings.id, sidecar.grpc_port(), sidecar.http_port());
     std::io::stdout().flush()?;
+    let stop = stop_asked()?;
     let mut command = start(&settings, &sidecar)?;
     let code = tokio::select! {
         status = wait(command.as_mut()) => exit_code(status?),
         () = sidecar.shutdown_asked() => ExitCode::SUCCESS,
-        done = stop_asked() => done.map(|()| ExitCode::SUCCESS)?,
+        () = stop => ExitCode::SUCCESS,
         () = announce(&sidecar) => ExitCode::SUCCESS,
     };
-    if let Some(mut command) = command {
-        // It may have ended by itself.
-        let _ = command.kill().await;
+    if let Some(command) = command {
+        end(command, settings.grace).await;
     }
     sidecar.stop().await;
     Ok(code)
@@ -124,6 +133,9 @@ fn start(settings: &Settings, sidecar: &Sidecar) -> Result<Option<Child>, String
         .env("APP_PROTOCOL", settings.protocol.as_str())
         .env("DAPR_GRPC_PORT", sidecar.grpc_port().to_string())
         .env("DAPR_HTTP_PORT", sidecar.http_port().to_string())
+        // These would win over the ports.
+        .env_remove("DAPR_GRPC_ENDPOINT")
+        .env_remove("DAPR_HTTP_ENDPOINT")
         .kill_on_drop(true);
     if let Some(port) = settings.port {
         command.env("APP_PORT", port.to_string());
@@ -148,17 +160,38 @@ async fn wait(command: Option<&mut Child>) -> std::io::Result<ExitStatus> {
     }
 }
 
-async fn stop_asked() -> std::io::Result<()> {
+/// Asks the command to end, and makes it end when it does not. It may have ended by itself.
+async fn end(mut command: Child, grace: Duration) {
     #[cfg(unix)]
-    {
-        let mut terminated = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
-        tokio::select! {
-            interrupted = tokio::signal::ctrl_c() => interrupted,
-            _ = terminated.recv() => Ok(()),
+    if let Some(id) = command.id() {
+        let asked = Command::new("kill").args(["-TERM", &id.to_string()]).status().await;
+        if asked.is_ok_and(|status| status.success()) && timeout(grace, command.wait()).await.is_ok() {
+            return;
         }
     }
+    let _ = command.kill().await;
+}
+
+/// Waits for Ctrl-C or SIGTERM. Both are caught from now on, not from the first poll: no command is left behind.
+fn stop_asked() -> std::io::Result<impl Future<Output = ()>> {
+    #[cfg(unix)]
+    {
+        use tokio::signal::unix::{SignalKind, signal};
+        let (mut interrupted, mut terminated) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
+        Ok(async move {
+            tokio::select! {
+                _ = interrupted.recv() => {}
+                _ = terminated.recv() => {}
+            }
+        })
+    }
     #[cfg(not(unix))]
-    tokio::signal::ctrl_c().await
+    Ok(async {
+        // Without it, only the command or its app ends us.
+        if tokio::signal::ctrl_c().await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    })
 }
 
 fn exit_code(status: ExitStatus) -> ExitCode {
@@ -184,34 +217,77 @@ fn parse(mut parser: Parser) -> Result<Option<Settings>, Box<dyn Error>> {
         http_port: 3500,
         resources: Vec::new(),
         strict: false,
+        grace: Duration::from_secs(5),
         command: Vec::new(),
     };
     while let Some(arg) = parser.next()? {
-        match arg {
-            Arg::Long("help") | Arg::Short('h') => return Ok(None),
-            Arg::Long("app-id") => settings.id = parser.value()?.string()?,
-            Arg::Long("app-port") => settings.port = Some(parser.value()?.parse()?),
-            Arg::Long("app-protocol") => {
-                let name = parser.value()?.string()?;
-                let unknown = || format!("app protocol {name:?} is none of http, h2c and grpc");
-                settings.protocol = AppProtocol::from_name(&name).ok_or_else(unknown)?;
+        let flag = match arg {
+            Arg::Long(name) => name.to_owned(),
+            Arg::Short('h') => return Ok(None),
+            // `-app-id` is `--app-id`, as in daprd; there are no short ones.
+            Arg::Short(first) => {
+                let rest = parser.optional_value().unwrap_or_default().string()?;
+                let (name, value) = rest.split_once('=').unwrap_or((&rest, ""));
+                let flag = format!("{first}{name}");
+                if !value.is_empty() {
+                    set(&mut settings, &flag, value.into())?;
+                    continue;
+                }
+                flag
             }
-            Arg::Long("dapr-grpc-port") => settings.grpc_port = parser.value()?.parse()?,
-            Arg::Long("dapr-http-port") => settings.http_port = parser.value()?.parse()?,
-            Arg::Long("resources-path" | "components-path") => settings.resources.push(parser.value()?.into()),
-            Arg::Long("strict") => settings.strict = true,
-            Arg::Long(other) => {
-                let flag = other.to_owned();
-                let _ = parser.value()?;
-                eprintln!("sidecar: --{flag} is ignored");
-            }
-            Arg::Short(other) => return Err(format!("unknown option -{other}").into()),
             // What follows `--`, and what follows it.
             Arg::Value(program) => {
                 settings.command.push(program);
                 settings.command.extend(parser.raw_args()?);
+                continue;
+            }
+        };
+        match flag.as_str() {
+            "help" => return Ok(None),
+            "strict" => settings.strict = true,
+            switch if SWITCHES.contains(&switch) => {
+                let _ = parser.optional_value();
+                eprintln!("sidecar: --{switch} is ignored");
+            }
+            flag => {
+                let value = parser.value()?;
+                set(&mut settings, flag, value)?;
             }
         }
     }
     Ok(Some(settings))
+}
+
+/// Flags of daprd that need no value.
+const SWITCHES: [&str; 9] = [
+    "app-ssl",
+    "disable-builtin-k8s-secret-store",
+    "enable-api-logging",
+    "enable-app-health-check",
+    "enable-metrics",
+    "enable-mtls",
+    "enable-profiling",
+    "log-as-json",
+    "version",
+];
+
+/// A flag with a value.
+fn set(settings: &mut Settings, flag: &str, value: OsString) -> Result<(), Box<dyn Error>> {
+    let wrong = |error: lexopt::Error| format!("--{flag}: {error}");
+    match flag {
+        "app-id" => settings.id = value.string().map_err(wrong)?,
+        // daprd's 0 is no app.
+        "app-port" => settings.port = Some(value.parse().map_err(wrong)?).filter(|port| *port != 0),
+        "app-protocol" => {
+            let name = value.string().map_err(wrong)?;
+            let unknown = || format!("app protocol {name:?} is none of http, h2c and grpc");
+            settings.protocol = AppProtocol::from_name(&name).ok_or_else(unknown)?;
+        }
+        "dapr-grpc-port" => settings.grpc_port = value.parse().map_err(wrong)?,
+        "dapr-http-port" => settings.http_port = value.parse().map_err(wrong)?,
+        "dapr-graceful-shutdown-seconds" => settings.grace = Duration::from_secs(value.parse().map_err(wrong)?),
+        "resources-path" | "components-path" => settings.resources.push(value.into()),
+        other => eprintln!("sidecar: --{other} is ignored"),
+    }
+    Ok(())
 }

@@ -10,7 +10,8 @@ use axum::http::StatusCode;
 use axum::routing::{get, post};
 use dapr::dapr::proto::runtime::v1::dapr_client::DaprClient;
 use dapr::dapr::proto::runtime::v1::{
-    GetMetadataRequest, PublishEventRequest, PubsubSubscriptionType, ShutdownRequest,
+    GetConfigurationRequest, GetMetadataRequest, PublishEventRequest, PubsubSubscriptionType, ShutdownRequest,
+    SubscribeConfigurationRequest,
 };
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
@@ -41,6 +42,17 @@ spec:
   version: v1
   metadata:
     - {name: schedule, value: "@every 1h"}
+"#;
+
+const CONFIGURATION: &str = r#"
+apiVersion: dapr.io/v1alpha1
+kind: Component
+metadata: {name: settings}
+spec:
+  type: configuration.in-memory
+  version: v1
+  metadata:
+    - {name: itemsFile, value: "FILE"}
 "#;
 
 const OTHERS: &str = r"
@@ -121,6 +133,48 @@ async fn components_subscriptions_and_retries_come_from_files() {
     sidecar.shutdown_asked().await;
 }
 
+#[tokio::test]
+async fn a_configuration_store_follows_its_file() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("items.json");
+    fs::write(&file, r#"{"colour": "blue", "limit": 3, "old": true}"#).unwrap();
+    let component = CONFIGURATION.replace("FILE", file.to_str().unwrap());
+    fs::write(directory.path().join("a.yaml"), component).unwrap();
+    let hub = Hub::builder().resources(directory.path(), true).unwrap().build();
+    let sidecars = [hub.app("shop").start().await.unwrap(), hub.app("other").start().await.unwrap()];
+    let mut dapr = DaprClient::connect(sidecars[0].grpc_endpoint()).await.unwrap();
+    let get = || GetConfigurationRequest { store_name: "settings".into(), ..Default::default() };
+    let items = dapr.get_configuration(get()).await.unwrap().into_inner().items;
+    let of = |key: &str| items[key].value.clone();
+    assert_eq!([of("colour"), of("limit"), of("old")], ["blue", "3", "true"]);
+
+    let watch = SubscribeConfigurationRequest { store_name: "settings".into(), ..Default::default() };
+    let mut changes = dapr.subscribe_configuration(watch).await.unwrap().into_inner();
+    assert!(changes.message().await.unwrap().unwrap().items.is_empty());
+    hub.set_configuration("settings", "own", "stays");
+    for (text, key, value) in [
+        ("", "own", "stays"),
+        (r#"{"colour": "red", "limit": 3, "old": true}"#, "colour", "red"),
+        // Broken: nothing changes.
+        (r#"{"colour": "#, "", ""),
+        (r#"{"colour": "red", "limit": 3}"#, "old", ""),
+    ] {
+        if !text.is_empty() {
+            fs::write(&file, text).unwrap();
+        }
+        if key.is_empty() {
+            continue;
+        }
+        let mut change = changes.message().await.unwrap().unwrap().items;
+        // One for each change, although two sidecars look at the file.
+        assert_eq!((change.len(), change.remove(key).unwrap().value.as_str()), (1, value));
+    }
+    let items = dapr.get_configuration(get()).await.unwrap().into_inner().items;
+    let keys: BTreeSet<_> = items.keys().map(String::as_str).collect();
+    assert_eq!(keys, BTreeSet::from(["colour", "limit", "own"]));
+    hub.shutdown().await;
+}
+
 #[test]
 fn what_cannot_be_done_is_refused_and_named() {
     let refused = |text: &str, strict: bool| {
@@ -136,4 +190,12 @@ fn what_cannot_be_done_is_refused_and_named() {
     assert!(refused(&OTHERS.replace("retry: soon", "retry: later"), false).contains("no retry policy \"later\""));
     assert!(refused(&OTHERS.replace("'a'", ""), false).starts_with("component \"orders\": "));
     assert!(Hub::builder().resources("/no/such/directory", false).is_err());
+    assert!(refused(&CONFIGURATION.replace("FILE", "/no/such/file"), true).contains("/no/such/file"));
+    let directory = tempfile::tempdir().unwrap();
+    for text in ["[]", "{", r#"{"a": {}}"#, r#"{"a": [1]}"#] {
+        let file = directory.path().join("items.json");
+        fs::write(&file, text).unwrap();
+        let error = Hub::builder().configuration_file("settings", file).unwrap_err();
+        assert_eq!(error.name(), "settings", "{text}");
+    }
 }

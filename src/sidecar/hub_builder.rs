@@ -130,7 +130,11 @@ impl HubBuilder {
     ///
     /// # Errors
     /// When the file cannot be read, is no JSON object, or has an array or an object in it.
-    pub fn configuration_file(mut self, name: impl Into<String>, path: impl AsRef<Path>) -> Result<Self, ComponentError> {
+    pub fn configuration_file(
+        mut self,
+        name: impl Into<String>,
+        path: impl AsRef<Path>,
+    ) -> Result<Self, ComponentError> {
         let name = name.into();
         let file = ConfigurationFile::open(path.as_ref()).map_err(|reason| ComponentError::new(&name, reason))?;
         self.configuration_stores.insert(name, Some(file));

@@ -18,7 +18,7 @@ patience=240 # Seconds for one client.
 work=$(mktemp -d)
 log=$work/log
 : >"$log"
-export NO_COLOR=1
+export NO_COLOR=1 RUST_BACKTRACE=0
 background= # Processes to end.
 
 finish() {

@@ -22,6 +22,9 @@ pub(in crate::sidecar) async fn invoke(
     let context = extensions.get::<Caller>().and_then(|caller| caller.trace);
     own.entry(trace::TRACEPARENT.to_owned()).or_insert_with(|| trace::text(context));
     add_callers(&mut own, &metadata);
+    if operation.is_empty() {
+        return Err(refused(&name, "operation field is missing from request"));
+    }
     let output = app.hub.bindings.get(&name).filter(|binding| !matches!(binding, Binding::Cron(_)));
     let Some(binding) = output else {
         return Err(refused(&name, &format!("couldn't find output binding {name}")));

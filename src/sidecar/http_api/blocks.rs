@@ -19,7 +19,7 @@ use tonic::{Response, Status};
 
 use super::error::Refusal;
 use super::state::deserializing;
-use super::{Answer, Call, empty, json, respond};
+use super::{Answer, Call, empty, go_json, json, line, respond};
 use crate::sidecar::components::Item;
 use crate::sidecar::grpc::{bindings, configuration, jobs, locks, metadata, secrets};
 use crate::sidecar::{headers, json as proto_json, lock as mutex, method};
@@ -30,7 +30,7 @@ impl Call {
     }
 
     pub(super) fn parsed<'a, T: Deserialize<'a>>(&'a self) -> Result<T, Refusal> {
-        serde_json::from_slice(&self.body).map_err(|error| deserializing(&Refusal::of_json(&error)))
+        go_json::from_slice(&self.body).map_err(|error| deserializing(&Refusal::of_json(&error)))
     }
 }
 
@@ -40,13 +40,13 @@ pub(super) async fn secret(call: &Call, store: &str, key: &str) -> Answer {
     let (store_name, key) = (store.to_owned(), key.to_owned());
     let request = GetSecretRequest { store_name, key, metadata: call.metadata() };
     let secret = call.done(secrets::get(&call.app, call.request(request)).await)?;
-    Ok(json(&secret.data.into_iter().collect::<BTreeMap<_, _>>()))
+    Ok(line(&secret.data.into_iter().collect::<BTreeMap<_, _>>()))
 }
 
 pub(super) async fn secrets(call: &Call, store: &str) -> Answer {
     let request = GetBulkSecretRequest { store_name: store.to_owned(), metadata: call.metadata() };
     let all = call.done(secrets::get_bulk(&call.app, call.request(request)).await)?;
-    Ok(json(&all.data.into_iter().map(|(name, secret)| (name, secret.secrets)).collect::<BTreeMap<_, _>>()))
+    Ok(line(&all.data.into_iter().map(|(name, secret)| (name, secret.secrets)).collect::<BTreeMap<_, _>>()))
 }
 
 // ===== configuration =====
@@ -100,7 +100,7 @@ pub(super) async fn unsubscribe(call: &Call, store: &str, id: &str) -> Answer {
     if ended.ok {
         return Ok(json(&value!({ "ok": true })));
     }
-    let body = value!({"ok": false, "message": ended.message}).to_string();
+    let body = value!({ "message": ended.message }).to_string();
     Ok(respond(StatusCode::INTERNAL_SERVER_ERROR, Some("application/json"), body.into()))
 }
 

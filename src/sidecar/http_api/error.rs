@@ -92,10 +92,13 @@ impl Refusal {
         let mut body = Map::new();
         body.insert("errorCode".to_owned(), error_code.into());
         body.insert("message".to_owned(), message.into());
+        // The newer errors, which have details, end with the newline of Go's encoder.
+        let end = if details.is_empty() { "" } else { "\n" };
         if !details.is_empty() {
             body.insert("details".to_owned(), details.into());
         }
-        let mut response = respond(status, Some("application/json"), Value::Object(body).to_string().into());
+        let body = format!("{}{end}", Value::Object(body));
+        let mut response = respond(status, Some("application/json"), body.into());
         response.headers_mut().extend(headers);
         response
     }

@@ -3,6 +3,7 @@
 mod actors;
 mod blocks;
 mod error;
+mod go_json;
 mod invoke;
 mod pubsub;
 mod state;
@@ -180,7 +181,9 @@ impl Call {
             ["v1.0" | "v1.0-alpha1", "publish", "bulk", name, topic @ ..] if writes => {
                 pubsub::publish_bulk(&self, name, &topic.join("/")).await
             }
-            ["v1.0", "publish", name, topic @ ..] if writes => pubsub::publish(&self, name, &topic.join("/")).await,
+            ["v1.0", "publish", name, topic @ ..] if writes && !topic.is_empty() => {
+                pubsub::publish(&self, name, &topic.join("/")).await
+            }
             ["v1.0", "bindings", name] if writes => blocks::binding(&self, name).await,
             ["v1.0", "secrets", store, "bulk"] if get => blocks::secrets(&self, store).await,
             ["v1.0", "secrets", store, key] if get => blocks::secret(&self, store, key).await,
@@ -259,6 +262,13 @@ fn empty() -> Response<Body> {
 
 fn json(value: &impl Serialize) -> Response<Body> {
     let body = serde_json::to_vec(value).expect("maps with text keys make JSON");
+    respond(StatusCode::OK, Some("application/json"), body.into())
+}
+
+/// With the newline of Go's encoder, where daprd has it.
+fn line(value: &impl Serialize) -> Response<Body> {
+    let mut body = serde_json::to_vec(value).expect("maps with text keys make JSON");
+    body.push(b'\n');
     respond(StatusCode::OK, Some("application/json"), body.into())
 }
 

@@ -10,13 +10,12 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::error::Refusal;
-use super::{Answer, Call, empty};
+use super::{Answer, Call, empty, go_json};
 use crate::sidecar::grpc::publish;
 
 #[derive(Deserialize)]
 struct Entry {
-    /// Go does not mind the case of names, and the JavaScript SDK relies on it.
-    #[serde(rename = "entryId", alias = "entryID", default)]
+    #[serde(rename = "entryId", default)]
     id: String,
     event: Box<RawValue>,
     #[serde(rename = "contentType", default)]
@@ -42,7 +41,7 @@ pub(super) async fn publish_bulk(call: &Call, pubsub: &str, topic: &str) -> Answ
         let message = format!("error {what} for topic {topic} pubsub {pubsub}: {reason}");
         Refusal::new(StatusCode::BAD_REQUEST, "ERR_PUBSUB_EVENTS_SER", &message)
     };
-    let entries: Vec<Entry> = serde_json::from_slice(&call.body)
+    let entries: Vec<Entry> = go_json::from_slice(&call.body)
         .map_err(|error| refused("when unmarshaling the request", &error.to_string()))?;
     let entries = entries.into_iter().map(|entry| {
         let event = bytes_of(&entry.event, &entry.content_type);

@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use super::error::Refusal;
-use super::{Answer, Call, empty, json, respond};
+use super::{Answer, Call, empty, go_json, json, respond};
 use crate::sidecar::grpc::state;
 use crate::sidecar::headers;
 
@@ -96,7 +96,7 @@ pub(super) async fn get(call: &Call, store: &str, key: &str) -> Answer {
 
 pub(super) async fn get_bulk(call: &Call, store: &str) -> Answer {
     let BulkGet { keys, parallelism } =
-        serde_json::from_slice(&call.body).map_err(|error| deserializing(&Refusal::of_json(&error)))?;
+        go_json::from_slice(&call.body).map_err(|error| deserializing(&Refusal::of_json(&error)))?;
     let request = GetBulkStateRequest { store_name: store.to_owned(), keys, parallelism, metadata: call.metadata() };
     let states = state::get_bulk(&call.app, call.request(request)).await;
     let states = states.map_err(|status| Refusal::of_status(&call.app, &status))?.into_inner();
@@ -111,7 +111,7 @@ pub(super) async fn get_bulk(call: &Call, store: &str) -> Answer {
 
 pub(super) async fn save(call: &Call, store: &str) -> Answer {
     check_store(call, store).await?;
-    let items: Vec<Item> = serde_json::from_slice(&call.body).map_err(|error| Refusal::of_json(&error))?;
+    let items: Vec<Item> = go_json::from_slice(&call.body).map_err(|error| Refusal::of_json(&error))?;
     if items.iter().any(|item| item.key.is_empty()) {
         return Err(Refusal::malformed("\"key\" is a required field"));
     }
@@ -139,7 +139,7 @@ pub(super) async fn delete(call: &Call, store: &str, key: &str) -> Answer {
 pub(super) async fn transaction(call: &Call, store: &str) -> Answer {
     check_store(call, store).await?;
     let transaction: Transaction =
-        serde_json::from_slice(&call.body).map_err(|error| deserializing(&Refusal::of_json(&error)))?;
+        go_json::from_slice(&call.body).map_err(|error| deserializing(&Refusal::of_json(&error)))?;
     let operations = transaction.operations.into_iter().map(|operation| TransactionalStateOperation {
         operation_type: operation.operation,
         request: Some(operation.request.into_proto(&HashMap::new())),
