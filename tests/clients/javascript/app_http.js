@@ -3,6 +3,7 @@
 const assert = require("node:assert");
 const { DaprClient } = require("@dapr/dapr");
 const { Report, Seen, env, host, ready } = require("./harness");
+const { actors, areHosted, hostActors } = require("./actors");
 const { start } = require("./app");
 const { blocks, pubsub, state } = require("./scenarios");
 
@@ -10,6 +11,7 @@ async function main() {
   const seen = new Seen();
   const options = { daprHost: host, daprPort: env.DAPR_HTTP_PORT };
   const server = await start(seen, { clientOptions: options });
+  await hostActors(server, seen);
   await server.start();
   await ready();
   const client = new DaprClient(options);
@@ -26,6 +28,8 @@ async function main() {
     await client.pubsub.publish("pubsub", "orders", { n: 1 });
     assert.strictEqual((await seen.next("orders")).headers["dapr-api-token"], env.APP_API_TOKEN);
   });
+  if (await areHosted()) await actors(client, report);
+  else report.skip("actors", "the sidecar has no placement service");
   await report.shutDown(client);
 }
 

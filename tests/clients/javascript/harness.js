@@ -93,6 +93,10 @@ class Report {
     console.log(`${verdict} - ${this.client} ${name}: ${checks}`);
   }
 
+  skip(name, why) {
+    console.log(`skip - ${this.client} ${name}: ${why}`);
+  }
+
   // A defect of the SDK that it shows beside a real daprd too: named, not counted.
   known(name, why) {
     console.log(`known - ${this.client} ${name}: ${why}`);

@@ -1,8 +1,10 @@
 """An app of dapr.ext.fastapi, and the synchronous client."""
 
+import asyncio
 import os
 import threading
 
+import actors
 import blocks
 import http_api
 import invoke_http
@@ -10,7 +12,7 @@ import pubsub
 import state
 import uvicorn
 from dapr.clients import DaprClient
-from dapr.ext.fastapi import DaprApp
+from dapr.ext.fastapi import DaprActor, DaprApp
 from fastapi import FastAPI, Request, Response
 from fastapi.concurrency import run_in_threadpool
 from harness import APP_PORT, Report, Seen, possible, ready, shut_down
@@ -19,6 +21,8 @@ from routes import DECLARED, TOPICS, of_envelope, take, take_bulk
 seen = Seen()
 app = FastAPI()
 dapr_app = DaprApp(app)
+dapr_actor = DaprActor(app)
+asyncio.run(dapr_actor.register_actor(actors.Counter))
 
 
 def handler(route):
@@ -86,4 +90,9 @@ if __name__ == "__main__":
             report.run(scenario, dapr, seen)
         for scenario in http_api.SCENARIOS + with_tokens:
             report.run(scenario, seen)
+        if actors.are_hosted():
+            for scenario in actors.SCENARIOS:
+                report.run(scenario)
+        else:
+            report.skip("actors", "the sidecar has no placement service")
         shut_down(report, dapr)

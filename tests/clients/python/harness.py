@@ -80,6 +80,9 @@ class Report:
         else:
             print(f"ok - {what}", flush=True)
 
+    def skip(self, what, why):
+        print(f"skip - {self.client} {what}: {why}", flush=True)
+
     def known(self, what, why):
         """A defect of the SDK that it shows beside a real daprd too: named, not counted."""
         print(f"known - {self.client} {what}: {why}", flush=True)
