@@ -95,7 +95,8 @@
 //! # As a program
 //!
 //! `cargo run --example sidecar -- --app-id shop --app-port 3000 --resources-path DIR -- COMMAND` is this sidecar for apps in
-//! any language, with the flags of daprd.
+//! any language, with the flags of daprd. The items of a configuration store, which daprd has in Redis, come from a JSON
+//! file that is followed: `{name: itemsFile, value: items.json}` in the metadata of its component.
 //!
 //! # Faults
 //!

@@ -4,16 +4,19 @@
 #   tests/clients/run.sh [--require] [python] [javascript] [rust]
 #
 # What is not there (python3, node, npm, a registry) is skipped, and said; with --require, or REQUIRE=1, that is a
-# failure. Needs no daprd. With DAPRD=<path of a daprd> it drives that one instead, which needs redis-server, and shows
-# whether the scenarios are right. Packages go to a folder that is gone at the end.
+# failure. SIDECAR=<path> is a sidecar that is built already. Packages go to a folder that is gone at the end.
 #
-# Each scenario is a line, `ok`, `not ok` or `skip`. Exit code 1 if one failed.
+# Needs no daprd. With DAPRD=<path of a daprd> it drives that one instead, which needs redis-server: it shows whether the
+# scenarios are right.
+#
+# Each scenario is a line, `ok`, `not ok` or `skip`; `known` names a defect of an SDK. Exit code 1 if one failed.
 set -u
 cd "$(dirname "$0")"
 here=$PWD
 root=$(cd ../.. && pwd)
 require=${REQUIRE:-}
-sidecar=${CARGO_TARGET_DIR:-$root/target}/debug/examples/sidecar
+target=${CARGO_TARGET_DIR:-$root/target}
+sidecar=${SIDECAR:-$target/debug/examples/sidecar}
 patience=240 # Seconds for one client.
 work=$(mktemp -d)
 log=$work/log
@@ -103,11 +106,13 @@ END
         --dapr-public-port "$(port)" --dapr-public-listen-address=127.0.0.1 \
         --metrics-port "$(port)" --metrics-listen-address=127.0.0.1 --profile-port "$(port)" \
         --resources-path "$folder/resources" --config "$config" --dapr-graceful-shutdown-seconds=1 >"$folder/daprd.log" 2>&1 &
-    daprd=$!
+    daprd=$! before=$background
+    background="$background $daprd"
     timeout -k 5 "$patience" "$@"
     code=$?
     kill "$daprd" 2>/dev/null
     wait "$daprd"
+    background=$before
     [ $code -eq 0 ] || grep -E 'level=(error|fatal|warning)' "$folder/daprd.log"
     return $code
 }
@@ -138,15 +143,17 @@ javascript() {
     command -v npm >/dev/null || { skip "javascript: there is no npm"; return; }
     mkdir "$work/node" && cp javascript/* "$work/node/" && (cd "$work/node" && npm install --silent --no-audit --no-fund >/dev/null) ||
         { skip "javascript: the packages cannot be installed"; return; }
+    export DAPR_API_TOKEN=of-callers APP_API_TOKEN=of-the-app
     drive js-http http node "$work/node/app_http.js"
+    unset DAPR_API_TOKEN APP_API_TOKEN
     drive js-grpc grpc node "$work/node/app_grpc.js"
 }
 
 rust() {
     command -v cargo >/dev/null || { skip "rust: there is no cargo"; return; }
-    cargo build --quiet --manifest-path rust/Cargo.toml --target-dir "$work/rust" ||
+    cargo build --quiet --locked --manifest-path rust/Cargo.toml --target-dir "$target/clients" ||
         { skip "rust: crate dapr cannot be built"; return; }
-    drive rust grpc "$work/rust/debug/client"
+    drive rust grpc "$target/clients/debug/client"
 }
 
 clients=
@@ -157,7 +164,11 @@ for argument in "$@"; do
     *) echo "usage: $0 [--require] [python] [javascript] [rust]" >&2; exit 2 ;;
     esac
 done
-if [ -n "${DAPRD:-}" ]; then redis; else (cd "$root" && cargo build --quiet --example sidecar) || exit 1; fi
+if [ -n "${DAPRD:-}" ]; then
+    redis
+elif [ -z "${SIDECAR:-}" ]; then
+    (cd "$root" && cargo build --quiet --locked --example sidecar) || exit 1
+fi
 for client in ${clients:-python javascript rust}; do "$client"; done
 
 count() { grep -c "^$1 - " "$log"; }

@@ -12,6 +12,7 @@ from dapr.clients.grpc._response import TopicEventResponse
 from dapr.ext.grpc import App, InvokeMethodResponse, Rule
 from google.protobuf.wrappers_pb2 import StringValue
 from harness import APP_ID, APP_PORT, Event, Report, Seen, ask, fails, possible, ready, same, serve_web, shut_down
+from invoke_http import client_over
 from routes import TOPICS, take
 
 seen = Seen()
@@ -52,7 +53,10 @@ def tick(request):
 @app.method("echo")
 def echo(request):
     headers = {name: value[0] for name, value in request.metadata.items() if isinstance(value[0], str)}
-    said = {"data": request.text(), "type": request.content_type, "headers": headers}
+    packed = StringValue()
+    if request.is_proto():
+        request.unpack(packed)
+    said = {"data": packed.value or request.text(), "type": request.content_type, "headers": headers}
     return InvokeMethodResponse(json.dumps(said), "application/json")
 
 
@@ -77,14 +81,15 @@ for name in ("once", "often", "fragile", "later"):
 
 def invoke(dapr, seen):
     """data, content type, metadata arrive at a gRPC app; so do its answer and its errors"""
-    answer = dapr.invoke_method(APP_ID, "echo", "hi", content_type="text/plain", metadata=(("x-own", "mine"),))
-    said = json.loads(answer.data)
-    same((said["data"], said["type"], said["headers"]["x-own"]), ("hi", "text/plain", "mine"))
-    same(answer.content_type, "application/json")
-    message = StringValue(value="packed")
-    assert "packed" in json.loads(dapr.invoke_method(APP_ID, "echo", message).data)["data"]
-    fails(lambda: dapr.invoke_method(APP_ID, "missing", ""), "missing method not implemented", "UNIMPLEMENTED")
-    fails(lambda: dapr.invoke_method(APP_ID, "break", ""), "broken on purpose", "UNKNOWN")
+    with client_over("grpc") as client:
+        answer = client.invoke_method(APP_ID, "echo", "hi", content_type="text/plain", metadata=(("x-own", "mine"),))
+        said = json.loads(answer.data)
+        same((said["data"], said["type"], said["headers"]["x-own"]), ("hi", "text/plain", "mine"))
+        same(answer.content_type, "application/json")
+        message = StringValue(value="packed")
+        same(json.loads(client.invoke_method(APP_ID, "echo", message).data)["data"], "packed")
+        fails(lambda: client.invoke_method(APP_ID, "missing", ""), "missing method not implemented", "UNIMPLEMENTED")
+        fails(lambda: client.invoke_method(APP_ID, "break", ""), "broken on purpose", "UNKNOWN")
 
 
 def invoke_over_http(dapr, seen):
