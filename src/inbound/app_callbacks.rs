@@ -60,7 +60,8 @@ use crate::{
 /// | other | the code for this status, never UNIMPLEMENTED: daprd drops such an event silently | the code for this status |
 ///
 /// Metadata arrives as headers. An event is decoded already, and its request has no body: handlers take an extractor of
-/// events, not bytes. An API token is asked for on all calls but the health check.
+/// events, not bytes. An API token is asked for on all calls but the health check and the lists of topics and bindings, with
+/// which daprd sends none.
 #[derive(Clone)]
 pub struct AppCallbacks {
     inner: Arc<Inner>,
@@ -91,7 +92,7 @@ impl AppCallbacks {
     }
 
     /// What answers service invocations: the method is the path, and HTTP's verb and query go with it; without a verb it
-    /// is `POST`. Defaults to nothing, with UNIMPLEMENTED for each.
+    /// is `POST`. Extensions of the call do not go with it. Defaults to nothing, with UNIMPLEMENTED for each.
     #[must_use]
     pub fn with_methods(self, methods: Router) -> Self {
         let inner = Arc::unwrap_or_clone(self.inner);
@@ -161,7 +162,8 @@ impl AppCallbacks {
         let (head, job) = self.admit(request)?;
         let data = job.data.map(job_data).unwrap_or_default();
         let path = format!("/job/{}", job.name);
-        let answer = ask(&self.inner.router, Method::POST, &path, head, &job.content_type, data.into()).await?;
+        // As for an HTTP app; the content type of the call is the type of its protobuf message.
+        let answer = ask(&self.inner.router, Method::POST, &path, head, "application/json", data.into()).await?;
         answer.done().map(|_| Response::new(JobEventResponse {}))
     }
 
@@ -206,9 +208,8 @@ impl Clone for Inner {
 impl AppCallback for AppCallbacks {
     async fn list_topic_subscriptions(
         &self,
-        request: Request<()>,
+        _: Request<()>,
     ) -> Result<Response<ListTopicSubscriptionsResponse>, Status> {
-        self.admit(request)?;
         Ok(Response::new(self.inner.subscriptions.clone()))
     }
 
@@ -227,8 +228,7 @@ impl AppCallback for AppCallbacks {
         self.bulk_topic_event(request).await
     }
 
-    async fn list_input_bindings(&self, request: Request<()>) -> Result<Response<ListInputBindingsResponse>, Status> {
-        self.admit(request)?;
+    async fn list_input_bindings(&self, _: Request<()>) -> Result<Response<ListInputBindingsResponse>, Status> {
         let bindings = self.inner.bindings.keys().cloned().collect();
         Ok(Response::new(ListInputBindingsResponse { bindings }))
     }
@@ -250,7 +250,9 @@ impl AppCallback for AppCallbacks {
     }
 
     async fn on_invoke(&self, request: Request<InvokeRequest>) -> Result<Response<InvokeResponse>, Status> {
-        let (head, InvokeRequest { method, data, content_type, http_extension }) = self.admit(request)?;
+        let (mut head, InvokeRequest { method, data, content_type, http_extension }) = self.admit(request)?;
+        // Among them may be the captures of the router that tonic's services stand in: they are not the method's.
+        head.extensions = http::Extensions::new();
         let methods = self.inner.methods.as_ref().ok_or_else(|| Status::unimplemented("no methods are served"))?;
         let HttpExtension { verb, querystring } = http_extension.unwrap_or_default();
         let mut path = format!("/{}", method.trim_start_matches('/'));
