@@ -138,11 +138,11 @@ impl App {
         self.tasks.spawn(Worker { subscription, pubsub, sink, clock: self.hub.clock }.run(deliveries));
     }
 
-    /// What a gRPC app subscribes to. One that has no such rpc subscribes to nothing.
+    /// What a gRPC app subscribes to. One that has no such rpc subscribes to nothing. As daprd, without the app's token.
     async fn list_subscriptions(&self, channel: &AppChannel) -> Vec<Subscription> {
         let mut pauses = SUBSCRIBE_PAUSES.into_iter();
         let answer = loop {
-            let answer = channel.callback().list_topic_subscriptions(channel.call((), HeaderMap::new())).await;
+            let answer = channel.callback().list_topic_subscriptions(()).await;
             match (answer, pauses.next()) {
                 (Err(status), Some(pause)) if status.code() != Code::Unimplemented => tokio::time::sleep(pause).await,
                 (answer, _) => break answer,

@@ -13,12 +13,12 @@ pub(super) const GRPC_TRACE_BIN: &str = "grpc-trace-bin";
 /// What daprd writes where it has no context.
 const NONE: &str = "00-00000000000000000000000000000000-0000000000000000-00";
 
-/// The caller's span: `grpc-trace-bin` wins, also when it is broken; otherwise the last `traceparent` counts.
+/// The caller's span: `grpc-trace-bin` wins, also when it is broken; otherwise the first `traceparent` counts.
 pub(super) fn of_grpc(headers: &HeaderMap) -> Option<TraceParent> {
     if let Some(value) = headers.get(GRPC_TRACE_BIN) {
         return TraceParent::parse_grpc_trace_bin_header(value.as_bytes()).ok();
     }
-    TraceParent::parse(headers.get_all(TRACEPARENT).iter().next_back()?.as_bytes()).ok()
+    of_http(headers)
 }
 
 /// The caller's span: the first `traceparent`.
@@ -64,6 +64,15 @@ mod tests {
         assert_eq!(binary, "AABL+S81d7NNpqPOkp0ODkc2AQDwZ6oLqQK3AgE");
         let headers = HeaderMap::from_iter([(http::HeaderName::from_static(GRPC_TRACE_BIN), binary)]);
         assert_eq!(of_grpc(&headers), context);
+    }
+
+    #[test]
+    fn of_two_the_first_counts() {
+        let mut headers = HeaderMap::new();
+        headers.append(TRACEPARENT, HeaderValue::from_static(VALID));
+        headers
+            .append(TRACEPARENT, HeaderValue::from_static("00-55555555555555555555555555555555-6666666666666666-01"));
+        assert_eq!(of_grpc(&headers), TraceParent::parse(VALID.as_bytes()).ok());
     }
 
     #[test]

@@ -30,9 +30,9 @@ pub(in crate::sidecar) async fn run(app: &Arc<App>, channel: &Arc<AppChannel>) {
     }
 }
 
-/// Any error is an empty list.
+/// Any error is an empty list. As daprd, without the app's token.
 async fn list(channel: &AppChannel) -> Vec<String> {
-    let answer = channel.callback().list_input_bindings(channel.call((), HeaderMap::new())).await;
+    let answer = channel.callback().list_input_bindings(()).await;
     answer.map(|answer| answer.into_inner().bindings).unwrap_or_default()
 }
 
