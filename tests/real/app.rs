@@ -26,6 +26,11 @@ impl App {
         Self { address, task: tokio::spawn(async move { axum::serve(listener, router).await.unwrap() }) }
     }
 
+    /// One that is served already, until it is dropped.
+    pub fn served(address: SocketAddr, task: JoinHandle<()>) -> Self {
+        Self { address, task }
+    }
+
     pub fn port(&self) -> u16 {
         self.address.port()
     }

@@ -9,17 +9,18 @@ use std::{
 };
 
 use opentelemetry::{
-    InstrumentationScope, KeyValue, Value,
-    trace::{Link, SpanContext, SpanId, SpanKind, Status, TraceFlags, TraceId, TraceState},
+    Context, InstrumentationScope, KeyValue, Value,
+    trace::{Link, SpanContext, SpanId, SpanKind, Status, TraceContextExt, TraceFlags, TraceId, TraceState},
 };
 use opentelemetry_sdk::trace::{SpanData, SpanEvents, SpanExporter, SpanLinks};
 use serde_json::Value as Json;
+use tokio::time::{Instant, sleep};
 use tower_dapr::testing::{SpanRecorder, SpanTree, Trace};
 
 use super::{Binaries, PATIENCE, Process, free_port, get, root};
 
-/// How long spans may be on their way: every sender exports after 200 ms.
-const COLLECTED: Duration = Duration::from_secs(15);
+/// How long after the others a span may come that is too many: every sender exports after 200 ms.
+const LATE: Duration = Duration::from_millis(500);
 
 pub struct Jaeger {
     pub process: Process,
@@ -71,35 +72,44 @@ impl Jaeger {
     ///
     /// With the difference, if it does not in time; if a span is an orphan, whose parent is not in the trace nor `customer`.
     pub async fn expect(&self, customer: &Customer, tree: SpanTree) {
-        let started = tokio::time::Instant::now();
+        self.expect_linked(customer, tree, customer).await;
+    }
+
+    /// The same of a trace that has links to spans of another one.
+    pub async fn expect_linked(&self, customer: &Customer, tree: SpanTree, to: &Customer) {
+        let started = Instant::now();
         loop {
-            let trace = self.trace(customer).await;
+            let trace = self.trace_among(customer, to).await;
             let checked = trace.as_ref().map(|trace| trace.check(&tree));
             match checked {
                 Some(Ok(())) => {
                     // Nothing comes late.
-                    tokio::time::sleep(Duration::from_millis(500)).await;
-                    return self.trace(customer).await.expect("it was there").expect(tree);
+                    sleep(LATE).await;
+                    return self.trace_among(customer, to).await.expect("it was there").expect(tree);
                 }
-                Some(Err(difference)) if started.elapsed() > COLLECTED => panic!("{difference}"),
-                None if started.elapsed() > COLLECTED => panic!("no span of {} arrived", customer.trace_id),
-                _ => tokio::time::sleep(Duration::from_millis(200)).await,
+                Some(Err(difference)) if started.elapsed() > PATIENCE => panic!("{difference}"),
+                None if started.elapsed() > PATIENCE => panic!("no span of {} arrived", customer.trace_id),
+                _ => sleep(Duration::from_millis(200)).await,
             }
         }
     }
 
     /// The trace as far as it has arrived.
     pub async fn trace(&self, customer: &Customer) -> Option<Trace> {
+        self.trace_among(customer, customer).await
+    }
+
+    async fn trace_among(&self, customer: &Customer, other: &Customer) -> Option<Trace> {
         let recorder = SpanRecorder::new();
-        for span in self.spans(customer.trace_id).await {
-            let mut data = span.data;
-            if is_noise(&data) {
-                continue;
-            }
-            data.parent_span_is_remote = data.parent_span_id == customer.span_id;
-            recorder.exporter(span.service).export(vec![data]).await.unwrap();
+        let mut spans = self.spans(customer.trace_id).await;
+        if other.trace_id != customer.trace_id {
+            spans.extend(self.spans(other.trace_id).await);
         }
-        recorder.traces().into_iter().next()
+        for JaegerSpan { service, mut data } in spans {
+            data.parent_span_is_remote = [customer.span_id, other.span_id].contains(&data.parent_span_id);
+            recorder.exporter(service).export(vec![data]).await.unwrap();
+        }
+        recorder.traces().into_iter().find(|trace| trace.trace_id() == customer.trace_id)
     }
 }
 
@@ -122,6 +132,13 @@ impl Customer {
         Self { trace_id, span_id: SpanId::INVALID }
     }
 
+    /// In which what is called has this customer for its parent.
+    pub fn context(&self) -> Context {
+        let (trace, span) = (self.trace_id, self.span_id);
+        let parent = SpanContext::new(trace, span, TraceFlags::SAMPLED, true, TraceState::NONE);
+        Context::new().with_remote_span_context(parent)
+    }
+
     pub fn traceparent(&self) -> String {
         format!("00-{}-{}-01", self.trace_id, self.span_id)
     }
@@ -135,12 +152,6 @@ impl Customer {
 pub struct JaegerSpan {
     pub service: String,
     pub data: SpanData,
-}
-
-/// A span of h2's own, at level TRACE: the bridge of `tracing` spans lets it through.
-fn is_noise(span: &SpanData) -> bool {
-    let module = span.attributes.iter().find(|kv| kv.key.as_str().starts_with("code.module"));
-    module.is_some_and(|module| module.value.as_str().starts_with("h2::"))
 }
 
 /// Reads OTLP JSON: <https://github.com/open-telemetry/opentelemetry-proto/blob/main/docs/specification.md#json-protobuf-encoding>.

@@ -9,8 +9,10 @@ mod binaries;
 mod daprd;
 mod http;
 mod jaeger;
+mod log;
 mod ports;
 mod process;
+mod resources;
 mod stack;
 
 pub use self::{
@@ -19,18 +21,14 @@ pub use self::{
     daprd::{Daprd, DaprdBuilder},
     http::{Answer, get, post},
     jaeger::{Customer, Jaeger},
+    log::{Log, PATIENCE, eventually, eventually_within},
     ports::free_port,
     process::Process,
+    resources::Resources,
     stack::Stack,
 };
 
-use std::{
-    path::{Path, PathBuf},
-    time::Duration,
-};
-
-/// How long a component may take until it is healthy, on a machine that is busy with something else.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+use std::path::{Path, PathBuf};
 
 /// The root of the repository; the package may be one within it.
 pub fn root() -> PathBuf {

@@ -1,3 +1,5 @@
+#[cfg(unix)]
+use std::os::unix::process::CommandExt;
 use std::{
     fmt,
     fs::{self, File},
@@ -26,8 +28,10 @@ impl Process {
         let out = File::options().create(true).append(true).open(&log).unwrap();
         let err = out.try_clone().unwrap();
         command.current_dir(folder).stdin(Stdio::null()).stdout(out).stderr(err);
+        let reaper = reaper();
+        #[cfg(unix)]
+        command.process_group(reaper.id().try_into().unwrap());
         let child = command.spawn().unwrap_or_else(|error| panic!("{name} ({command:?}) did not start: {error}"));
-        let reaper = reaper(child.id());
         Self { name, child, reaper, log }
     }
 
@@ -91,6 +95,15 @@ impl Process {
     /// If it does not end in time.
     pub async fn terminate(&mut self, within: Duration) -> ExitStatus {
         self.signal("TERM");
+        self.until_ended(within).await
+    }
+
+    /// Waits until it has ended by itself.
+    ///
+    /// # Panics
+    ///
+    /// If it does not end in time.
+    pub async fn until_ended(&mut self, within: Duration) -> ExitStatus {
         let started = Instant::now();
         loop {
             if let Some(status) = self.ended() {
@@ -106,7 +119,6 @@ impl Process {
         // It may have ended already.
         let _ = self.child.kill();
         let _ = self.child.wait();
-        // Before its id can become another's.
         let _ = self.reaper.kill();
         let _ = self.reaper.wait();
     }
@@ -119,10 +131,13 @@ impl Process {
     }
 }
 
-/// Kills a process once we are gone: then nobody holds the other end of its standard input any more.
-fn reaper(id: u32) -> Child {
+/// Kills its process group once we are gone: then nobody holds the other end of its standard input any more. It is there
+/// before the process that it is for, which starts in that group: at no moment could that one be left behind.
+fn reaper() -> Child {
     let mut command = Command::new("sh");
-    command.args(["-c", "read -r _; kill -9 \"$0\"", &id.to_string()]);
+    command.args(["-c", "read -r _; kill -9 0"]);
+    #[cfg(unix)]
+    command.process_group(0);
     command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
 }
 

@@ -7,7 +7,7 @@ use std::{
 use tempfile::TempDir;
 use tokio::net::TcpStream;
 
-use super::{Binaries, DaprdBuilder, Jaeger, PATIENCE, Process, free_port, get, root};
+use super::{Binaries, DaprdBuilder, Jaeger, PATIENCE, Process, Resources, free_port, get};
 
 /// Redis and Jaeger, and what a daprd needs to run beside them. All of it ends when this is dropped.
 pub struct Stack {
@@ -15,6 +15,7 @@ pub struct Stack {
     redis: Process,
     jaeger: Option<Jaeger>,
     control_plane: Option<ControlPlane>,
+    without_tracing: bool,
     redis_port: u16,
     otlp_port: u16,
     binaries: Binaries,
@@ -32,16 +33,15 @@ struct ControlPlane {
 #[derive(Debug, Default)]
 pub struct StackBuilder {
     without_jaeger: bool,
-    without_resiliency: bool,
+    without_tracing: bool,
     control_plane: bool,
-    resources: Vec<(String, String)>,
-    config: Option<String>,
+    resources: Resources,
 }
 
 impl StackBuilder {
     /// Instead of `deploy/config.yaml`.
     pub fn config(mut self, yaml: &str) -> Self {
-        self.config = Some(yaml.to_owned());
+        self.resources.config = Some(yaml.to_owned());
         self
     }
 
@@ -51,9 +51,15 @@ impl StackBuilder {
         self
     }
 
+    /// No spans are sent anywhere.
+    pub fn without_tracing(mut self) -> Self {
+        self.without_tracing = true;
+        self
+    }
+
     /// Without `deploy/resiliency.yaml`.
     pub fn without_resiliency(mut self) -> Self {
-        self.without_resiliency = true;
+        self.resources.without_resiliency = true;
         self
     }
 
@@ -65,7 +71,7 @@ impl StackBuilder {
 
     /// A component file beside those of `deploy/`, or instead of one.
     pub fn resource(mut self, file: &str, yaml: &str) -> Self {
-        self.resources.push((file.to_owned(), yaml.to_owned()));
+        self.resources.files.push((file.to_owned(), yaml.to_owned()));
         self
     }
 
@@ -73,35 +79,21 @@ impl StackBuilder {
     pub async fn start(self) -> Stack {
         let binaries = Binaries::find().unwrap_or_else(|reason| panic!("{reason}"));
         let folder = tempfile::Builder::new().prefix("tower-dapr-real-").tempdir().unwrap();
-        self.lay_out(folder.path());
+        self.resources.lay_out(folder.path());
         let (redis_port, otlp_port) = (free_port(), free_port());
         let redis = start_redis(&binaries, folder.path(), redis_port).await;
         let jaeger =
             if self.without_jaeger { None } else { Some(Jaeger::start(&binaries, folder.path(), otlp_port).await) };
         let control_plane =
             if self.control_plane { Some(ControlPlane::start(&binaries, folder.path()).await) } else { None };
-        Stack { redis, jaeger, control_plane, redis_port, otlp_port, binaries, folder }
+        let without_tracing = self.without_tracing;
+        Stack { redis, jaeger, control_plane, without_tracing, redis_port, otlp_port, binaries, folder }
     }
 
-    /// Copies what daprd loads out of `deploy/`: some tests leave something out or add to it.
-    fn lay_out(&self, folder: &Path) {
-        let deploy = root().join("deploy");
-        let resources = folder.join("resources");
-        fs::create_dir(&resources).unwrap();
-        for entry in fs::read_dir(deploy.join("components")).unwrap() {
-            let entry = entry.unwrap();
-            fs::copy(entry.path(), resources.join(entry.file_name())).unwrap();
-        }
-        fs::copy(deploy.join("config.yaml"), folder.join("config.yaml")).unwrap();
-        if !self.without_resiliency {
-            fs::copy(deploy.join("resiliency.yaml"), resources.join("resiliency.yaml")).unwrap();
-        }
-        if let Some(yaml) = &self.config {
-            fs::write(folder.join("config.yaml"), yaml).unwrap();
-        }
-        for (file, yaml) in &self.resources {
-            fs::write(resources.join(file), yaml).unwrap();
-        }
+    /// All that is loaded is this.
+    pub fn resources(mut self, resources: Resources) -> Self {
+        self.resources = resources;
+        self
     }
 }
 
@@ -183,15 +175,19 @@ impl Stack {
 
     /// The environment of a daprd.
     pub(super) fn daprd_env(&self) -> Vec<(String, String)> {
-        let env = [
+        let mut env = vec![
             ("DAPR_HOST_IP", "127.0.0.1".to_owned()),
             ("HOME", self.folder().display().to_string()),
             ("REDIS_HOST", self.redis_host()),
-            ("OTEL_EXPORTER_OTLP_ENDPOINT", self.otlp_endpoint()),
-            ("OTEL_EXPORTER_OTLP_INSECURE", "true".to_owned()),
-            ("OTEL_BSP_SCHEDULE_DELAY", "200".to_owned()),
         ];
-        env.map(|(name, value)| (name.to_owned(), value)).into()
+        if !self.without_tracing {
+            env.extend([
+                ("OTEL_EXPORTER_OTLP_ENDPOINT", self.otlp_endpoint()),
+                ("OTEL_EXPORTER_OTLP_INSECURE", "true".to_owned()),
+                ("OTEL_BSP_SCHEDULE_DELAY", "200".to_owned()),
+            ]);
+        }
+        env.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
     }
 }
 

@@ -2,19 +2,13 @@
 
 use std::{net::TcpListener, path::Path, process::Command};
 
-use tonic::Code;
-use tower_dapr::outbound::{Dapr, Endpoint};
-
-use super::shop::{eventually, example};
-use crate::real::{Daprd, PATIENCE, Stack, free_port};
+use super::shop::example;
+use crate::real::{Daprd, Stack, eventually, free_port};
 
 super::tests![
     a_wrong_yaml_is_named_in_daprds_log_and_its_component_is_missing,
     a_component_that_cannot_start_ends_daprd_with_its_name,
-    a_missing_component_is_named_by_the_call,
     a_busy_port_is_named_by_daprd_the_app_and_the_script,
-    without_the_token_an_app_is_told_so,
-    before_daprd_is_there_calls_are_unavailable_and_then_they_are_not,
     the_script_names_what_is_missing,
 ];
 
@@ -44,20 +38,6 @@ spec:
     ends(&mut daprd, &["cache", "state.nosuchstore"]).await;
 }
 
-async fn a_missing_component_is_named_by_the_call() {
-    let stack = Stack::builder().without_jaeger().start().await;
-    let daprd = stack.daprd("app").start().await;
-    let dapr = daprd.dapr();
-    let error = dapr.state("nope").get::<u32>("key").await.unwrap_err();
-    assert_eq!((error.code(), error.message()), (Some(Code::InvalidArgument), "state store nope is not found"));
-    assert!(error.to_string().contains("`nope`"), "{error}");
-    let error = dapr.publish("nope", "topic").json(&1).await.unwrap_err();
-    assert_eq!((error.code(), error.message()), (Some(Code::InvalidArgument), "pubsub nope is not found"));
-    assert!(error.to_string().contains("`nope`"), "{error}");
-    let error = dapr.invoke("nobody").get("path").send().await.unwrap_err();
-    assert!(error.to_string().contains("`nobody`") && error.message().contains("no host found"), "{error}");
-}
-
 async fn a_busy_port_is_named_by_daprd_the_app_and_the_script() {
     let stack = Stack::builder().without_jaeger().start().await;
     let busy = TcpListener::bind(("127.0.0.1", free_port())).unwrap();
@@ -76,25 +56,6 @@ async fn a_busy_port_is_named_by_daprd_the_app_and_the_script() {
     assert!(!success && (text.contains(&format!("port {port}")) || text.contains("runs already")), "{text}");
 }
 
-async fn without_the_token_an_app_is_told_so() {
-    let stack = Stack::builder().without_jaeger().start().await;
-    let daprd = stack.daprd("app").env("DAPR_API_TOKEN", "token").start().await;
-    let error = daprd.dapr().state("statestore").get::<u32>("key").await.unwrap_err();
-    assert_eq!(error.code(), Some(Code::Unauthenticated));
-    assert!(error.to_string().contains("UNAUTHENTICATED: `DAPR_API_TOKEN`"), "{error}");
-}
-
-async fn before_daprd_is_there_calls_are_unavailable_and_then_they_are_not() {
-    let stack = Stack::builder().without_jaeger().start().await;
-    let port = free_port();
-    let dapr = Dapr::builder().endpoint(Endpoint::local(port)).build().unwrap();
-    let error = dapr.state("statestore").get::<u32>("key").await.unwrap_err();
-    assert!(error.is_unavailable(), "{error}");
-    let _daprd = stack.daprd("app").grpc_port(port).start().await;
-    // The same handle.
-    assert_eq!(dapr.state("statestore").get::<u32>("key").await.unwrap(), None);
-}
-
 async fn the_script_names_what_is_missing() {
     let folder = tempfile::tempdir().unwrap();
     let (text, success) = script(folder.path(), &[]);
@@ -107,7 +68,7 @@ async fn the_script_names_what_is_missing() {
 async fn ends(daprd: &mut Daprd, named: &[&str]) {
     let process = &mut daprd.process;
     let mut has_failed = false;
-    eventually("its end", PATIENCE, || {
+    eventually("its end", async || {
         has_failed = process.ended().is_some_and(|status| !status.success());
         has_failed
     })

@@ -1,4 +1,4 @@
-//! What becomes of an event: redelivery, dead letters, raw payloads, and the traces of all that.
+//! The traces of deliveries, ours and daprd's together: redelivered, dead letters, raw payloads, bulks, pulled.
 
 use std::{
     sync::{Arc, Mutex},
@@ -11,59 +11,41 @@ use axum::{
     http::HeaderMap,
     middleware::{self, Next},
 };
-use opentelemetry::trace::TraceId;
+use opentelemetry::trace::{FutureExt, TraceContextExt, TraceId};
 use serde_json::{Value, json};
 use tokio::time::Instant;
 use tower_dapr::{
     cloudevent::CloudEventLayer,
-    event::{Event, Outcome},
-    inbound::{InboundLayer, Subscriptions, Topic},
+    event::{CloudEvent, Event, Outcome},
+    inbound::{Bulk, InboundLayer, Subscriptions, Topic},
     outbound::Dapr,
     telemetry::Telemetry,
     testing::{SpanTree, roots, span},
 };
 
-use super::{
-    shop::eventually,
-    tree::{daprds, delivery, processed, publish},
-};
-use crate::real::{App, Customer, Daprd, Stack, telemetry};
+use super::tree::{daprds, delivery, processed, publish};
+use crate::real::{App, Customer, Daprd, PATIENCE, Stack, eventually, telemetry};
 
 super::tests![
-    without_a_policy_a_refused_event_is_gone,
     a_refused_event_comes_again_in_the_same_trace,
     a_dropped_event_goes_to_the_dead_letter_topic,
-    an_event_refused_to_the_end_goes_to_the_dead_letter_topic,
-    an_event_goes_where_its_route_says,
     a_raw_payload_is_processed_in_the_trace_of_its_header,
     without_a_publishers_context_the_trace_begins_in_daprd,
     an_unsampled_event_leaves_no_span,
-    data_that_does_not_fit_is_dropped,
+    a_bulk_is_processed_once_and_linked_to_each_event,
+    a_pulled_event_is_processed_in_a_trace_of_its_own_linked_to_the_publishers,
 ];
-
-async fn without_a_policy_a_refused_event_is_gone() {
-    let subscriber = Subscriber::start(Stack::builder().without_resiliency().start().await).await;
-    subscriber.refuse(1);
-    subscriber.publish("flaky", "1").await;
-    subscriber.publish("flaky", "2").await;
-    eventually("the second", Duration::from_secs(20), || subscriber.seen("flaky").len() == 2).await;
-    // Neither delivered again, nor kept for later: Redis was told that all is well.
-    tokio::time::sleep(Duration::from_secs(2)).await;
-    let ids: Vec<_> = subscriber.seen("flaky").into_iter().map(|seen| seen.id).collect();
-    assert_eq!(ids, ["1", "2"]);
-    assert!(subscriber.stack.redis(&["XPENDING", "flaky", "app"]).starts_with('0'));
-}
 
 async fn a_refused_event_comes_again_in_the_same_trace() {
     let subscriber = Subscriber::start(Stack::start().await).await;
     subscriber.refuse(2);
     let customer = subscriber.publish("flaky", "1").await;
-    eventually("three deliveries", Duration::from_secs(20), || subscriber.seen("flaky").len() == 3).await;
+    eventually("three deliveries", async || subscriber.seen("flaky").len() == 3).await;
 
     let seen = subscriber.seen("flaky");
     for (earlier, later) in seen.iter().zip(&seen[1..]) {
         let pause = later.at - earlier.at;
-        assert!((400..3_000).contains(&pause.as_millis()), "deploy/resiliency.yaml says 500 ms: {pause:?}");
+        assert!(pause >= Duration::from_millis(400), "deploy/resiliency.yaml says 500 ms: {pause:?}");
         assert_eq!((&earlier.id, &earlier.body["traceparent"]), (&later.id, &later.body["traceparent"]));
         let (earlier, later) = (earlier.traceparent(), later.traceparent());
         assert_eq!(earlier[3..35], later[3..35], "one trace");
@@ -75,7 +57,7 @@ async fn a_refused_event_comes_again_in_the_same_trace() {
 async fn a_dropped_event_goes_to_the_dead_letter_topic() {
     let subscriber = Subscriber::start(Stack::start().await).await;
     let customer = subscriber.publish("dead", "drop").await;
-    eventually("a dead letter", Duration::from_secs(20), || subscriber.seen("poison").len() == 1).await;
+    eventually("a dead letter", async || subscriber.seen("poison").len() == 1).await;
     assert_eq!(subscriber.seen("dead").len(), 1, "DROP is not tried again");
     assert_eq!(subscriber.seen("poison")[0].id, "drop");
     // Siblings: the envelope is the same, with the topic it was published to, and the publisher's context.
@@ -85,27 +67,6 @@ async fn a_dropped_event_goes_to_the_dead_letter_topic() {
         .service("app")
         .child(span("POST /poison").server().service("app").no_error().child(processed("app", "dead").no_error()));
     subscriber.expect(&customer, [publish_root("dead", [dropped, letter])]).await;
-}
-
-async fn an_event_refused_to_the_end_goes_to_the_dead_letter_topic() {
-    let impatient = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/deploy/resiliency.yaml")).unwrap();
-    let impatient = impatient.replace("maxRetries: 20", "maxRetries: 2");
-    let stack = Stack::builder().without_jaeger().resource("resiliency.yaml", &impatient).start().await;
-    let subscriber = Subscriber::start(stack).await;
-    subscriber.publish("dead", "retry").await;
-    eventually("a dead letter", Duration::from_secs(20), || subscriber.seen("poison").len() == 1).await;
-    assert_eq!(subscriber.seen("dead").len(), 3, "once, and two retries");
-    assert_eq!(subscriber.seen("poison")[0].id, "retry");
-}
-
-async fn an_event_goes_where_its_route_says() {
-    let subscriber = Subscriber::start(Stack::builder().without_jaeger().start().await).await;
-    let dapr = subscriber.daprd.dapr();
-    dapr.publish("pubsub", "routed").json(&json!({})).id("1").event_type("urgent").await.unwrap();
-    dapr.publish("pubsub", "routed").json(&json!({})).id("2").await.unwrap();
-    let both = || (subscriber.seen("routed-urgent").len(), subscriber.seen("routed").len());
-    eventually("both", Duration::from_secs(20), || both() == (1, 1)).await;
-    assert_eq!(subscriber.seen("routed-urgent")[0].id, "1");
 }
 
 async fn a_raw_payload_is_processed_in_the_trace_of_its_header() {
@@ -120,7 +81,7 @@ async fn a_raw_payload_is_processed_in_the_trace_of_its_header() {
     });
     request.metadata_mut().insert("traceparent", customer.traceparent().parse().unwrap());
     subscriber.daprd.client().publish_event(request).await.unwrap();
-    eventually("delivered", Duration::from_secs(20), || subscriber.seen("raw").len() == 1).await;
+    eventually("delivered", async || subscriber.seen("raw").len() == 1).await;
 
     let seen = &subscriber.seen("raw")[0];
     assert_eq!(seen.data, json!({ "raw": 1 }), "{}", seen.body);
@@ -135,7 +96,7 @@ async fn without_a_publishers_context_the_trace_begins_in_daprd() {
     let subscriber = Subscriber::start(Stack::start().await).await;
     // The handle without telemetry sends no context.
     subscriber.daprd.dapr().publish("pubsub", "plain").json(&json!({ "n": 1 })).id("1").await.unwrap();
-    eventually("delivered", Duration::from_secs(20), || subscriber.seen("plain").len() == 1).await;
+    eventually("delivered", async || subscriber.seen("plain").len() == 1).await;
     let id = TraceId::from_hex(&subscriber.seen("plain")[0].traceparent()[3..35]).unwrap();
     let tree = daprds("app", "PublishEvent").child(delivery("app", "plain", "/plain", []));
     subscriber.stack.jaeger().expect(&Customer::nobody(id), tree).await;
@@ -153,7 +114,7 @@ async fn an_unsampled_event_leaves_no_span() {
     });
     request.metadata_mut().insert("traceparent", customer.unsampled().parse().unwrap());
     subscriber.daprd.client().publish_event(request).await.unwrap();
-    eventually("delivered", Duration::from_secs(20), || subscriber.seen("plain").len() == 1).await;
+    eventually("delivered", async || subscriber.seen("plain").len() == 1).await;
     assert!(subscriber.seen("plain")[0].traceparent().ends_with("-00"));
     // A later one has arrived: this one will not.
     let sampled = subscriber.publish("plain", "2").await;
@@ -161,17 +122,60 @@ async fn an_unsampled_event_leaves_no_span() {
     assert!(subscriber.stack.jaeger().trace(&customer).await.is_none());
 }
 
-async fn data_that_does_not_fit_is_dropped() {
-    let subscriber = Subscriber::start(Stack::builder().without_jaeger().start().await).await;
-    // Accepted by daprd as it is, and delivered as a string.
-    let broken = subscriber.daprd.dapr().publish("pubsub", "typed").bytes("application/json", "{\"n\":").id("broken");
-    broken.await.unwrap();
-    subscriber.daprd.dapr().publish("pubsub", "typed").json(&json!({ "n": 1 })).id("good").await.unwrap();
-    eventually("the good one", Duration::from_secs(20), || subscriber.handled("good")).await;
-    tokio::time::sleep(Duration::from_secs(2)).await;
-    let ids: Vec<_> = subscriber.seen("typed").into_iter().map(|seen| seen.id).collect();
-    assert_eq!(ids.iter().filter(|id| *id == "broken").count(), 1, "not tried again");
-    assert!(!subscriber.handled("broken"));
+async fn a_bulk_is_processed_once_and_linked_to_each_event() {
+    let subscriber = Subscriber::start(Stack::start().await).await;
+    let customer = Customer::new();
+    let publish = subscriber.dapr.publish("pubsub", "bulk");
+    let bulk = publish.bulk((0..3).map(|n| publish.json(&n).id(format!("e-{n}"))));
+    async { bulk.await.unwrap() }.with_context(customer.context()).await;
+    eventually("delivered", async || subscriber.seen("bulk").len() == 1).await;
+    assert_eq!(subscriber.seen("bulk")[0].body["entries"].as_array().unwrap().len(), 3, "together");
+    // daprd has a span for each event, and for the delivery of each; the request is below one of these.
+    let event = "/dapr.proto.runtime.v1.Dapr/BulkPublishEvent/";
+    let process = span("process bulk").consumer().service("app").no_error();
+    let process = process.attribute("messaging.batch.message_count", 3);
+    let process = process.linked_to(event).linked_to(event).linked_to(event);
+    let post = span("POST /bulk").server().service("app").no_error().child(process);
+    let delivery = || span("pubsub/bulk").client().service("app");
+    let event = |delivery| span(event).producer().service("app").child(delivery);
+    let events = [event(delivery().child(post)), event(delivery()), event(delivery())];
+    let publish = span("publish_bulk bulk")
+        .producer()
+        .service("app")
+        .no_error()
+        .attribute("dapr.component.name", "pubsub")
+        .child(daprds("app", "BulkPublishEvent").children(events));
+    subscriber.expect(&customer, [publish]).await;
+}
+
+async fn a_pulled_event_is_processed_in_a_trace_of_its_own_linked_to_the_publishers() {
+    let subscriber = Subscriber::start(Stack::start().await).await;
+    let traces = subscriber.telemetry.tracer_provider().unwrap();
+    let mut events = subscriber.dapr.subscribe("pubsub", "pulled").with_tracer_provider(traces).events();
+    // It is asked for before it is there: Redis keeps it until then.
+    let customer = subscriber.publish("pulled", "1").await;
+    let mut own = Vec::new();
+    for outcome in [Outcome::Retry, Outcome::Success] {
+        let event = tokio::time::timeout(PATIENCE, events.next()).await.expect("an event").unwrap().unwrap();
+        assert_eq!(event.event().id(), Some("1"));
+        own.push(event.context().span().span_context().trace_id());
+        let read = subscriber.dapr.state("statestore").get::<u32>("key");
+        event
+            .handle(async |_: &CloudEvent| {
+                read.await.unwrap();
+                outcome
+            })
+            .await;
+    }
+    assert!(own[0] != own[1] && !own.contains(&customer.trace_id), "{own:?}");
+    // To the publisher it is a delivery as any other.
+    let delivery = || span("pubsub/pulled").client().service("app");
+    subscriber.expect(&customer, [publish_root("pulled", [delivery(), delivery()])]).await;
+    let process = || processed("app", "pulled").child(super::tree::state("app", "GetState"));
+    let jaeger = subscriber.stack.jaeger();
+    for (id, process) in own.into_iter().zip([process().error(), process().no_error()]) {
+        jaeger.expect_linked(&Customer::nobody(id), process, &customer).await;
+    }
 }
 
 // ===== helpers =====
@@ -201,7 +205,6 @@ type Log = Arc<Mutex<Inner>>;
 #[derive(Default)]
 struct Inner {
     seen: Vec<Seen>,
-    handled: Vec<String>,
     /// How many deliveries of `flaky` are still to be refused.
     refuse: u32,
 }
@@ -235,16 +238,9 @@ impl Subscriber {
 
     /// Publishes with our handle, in the trace of a customer.
     async fn publish(&self, topic: &str, id: &str) -> Customer {
-        use opentelemetry::{
-            Context,
-            trace::{FutureExt, SpanContext, TraceContextExt, TraceFlags, TraceState},
-        };
         let customer = Customer::new();
-        let (trace, span) = (customer.trace_id, customer.span_id);
-        let parent = SpanContext::new(trace, span, TraceFlags::SAMPLED, true, TraceState::NONE);
         let event = self.dapr.publish("pubsub", topic).json(&json!({ "n": 1 })).id(id);
-        let publish = async { event.await.unwrap() };
-        publish.with_context(Context::new().with_remote_span_context(parent)).await;
+        async { event.await.unwrap() }.with_context(customer.context()).await;
         customer
     }
 
@@ -258,27 +254,16 @@ impl Subscriber {
         self.log.lock().unwrap().seen.iter().filter(|seen| seen.path == path).cloned().collect()
     }
 
-    fn handled(&self, id: &str) -> bool {
-        self.log.lock().unwrap().handled.iter().any(|handled| handled == id)
-    }
-
     async fn expect(&self, customer: &Customer, trees: impl IntoIterator<Item = SpanTree>) {
-        self.telemetry.flush(Duration::from_secs(5)).await.unwrap();
+        self.telemetry.flush(PATIENCE).await.unwrap();
         self.stack.jaeger().expect(customer, roots(trees)).await;
     }
-}
-
-#[derive(serde::Deserialize)]
-struct Typed {
-    #[serde(rename = "n")]
-    _n: u32,
 }
 
 fn router(log: &Log, telemetry: &Telemetry) -> Router {
     let traces = telemetry.tracer_provider().unwrap();
     let topic = |name: &str| Topic::new("pubsub", name);
-    let of = |log: &Log| log.clone();
-    let (flaky, typed) = (of(log), of(log));
+    let flaky = log.clone();
     let subscriptions = Subscriptions::new()
         .with_cloud_event_layer(CloudEventLayer::new().with_tracer_provider(traces))
         .topic(topic("plain").route("/plain"), handle)
@@ -290,16 +275,10 @@ fn router(log: &Log, telemetry: &Telemetry) -> Router {
             log.refuse -= 1;
             Outcome::Retry
         })
-        .topic(topic("dead").route("/dead").dead_letter("poison"), |event: Event<Value>| async move {
-            if event.id() == Some("drop") { Outcome::Drop } else { Outcome::Retry }
-        })
+        .topic(topic("dead").route("/dead").dead_letter("poison"), async |_: Event<Value>| Outcome::Drop)
         .topic(topic("poison").route("/poison"), handle)
-        .topic(topic("routed").route("/routed-urgent").when(r#"event.type == "urgent""#), handle)
-        .topic(topic("routed").route("/routed"), handle)
         .topic(topic("raw").route("/raw").metadata("rawPayload", "true"), handle)
-        .topic(topic("typed").route("/typed"), move |event: Event<Typed>| async move {
-            typed.lock().unwrap().handled.extend(event.id().map(str::to_owned));
-        });
+        .topic(topic("bulk").route("/bulk").bulk(3, Duration::from_secs(30)), async |_: Bulk<Value>| Outcome::Success);
     let log = log.clone();
     // Outermost: what came over the wire.
     let record = middleware::from_fn(move |request: Request, next: Next| {

@@ -4,11 +4,9 @@ use std::{
     env,
     path::{Path, PathBuf},
     process::Command,
-    time::Duration,
 };
 
-use super::shop::eventually;
-use crate::real::{PATIENCE, Process, Stack};
+use crate::real::{PATIENCE, Process, Stack, eventually};
 
 super::tests![
     without_the_binaries_the_tests_are_skipped_and_counted,
@@ -66,7 +64,7 @@ async fn tests_that_are_killed_leave_no_process_behind() {
     let started = || async { components(folder.path()).len() >= 6 };
     tests.until("a whole stack", PATIENCE, started).await;
     tests.kill();
-    eventually("all gone", Duration::from_secs(10), || components(folder.path()).is_empty()).await;
+    eventually("all gone", async || components(folder.path()).is_empty()).await;
 }
 
 // ===== helpers =====

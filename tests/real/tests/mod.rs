@@ -1,23 +1,17 @@
 //! What is shown on the real components, one file a subject.
 
-use std::pin::Pin;
-
-pub type Running = Pin<Box<dyn Future<Output = ()>>>;
-
-pub struct Test {
-    pub name: &'static str,
-    pub run: fn() -> Running,
-}
+use crate::run::Test;
 
 /// Lists the tests of a file.
 macro_rules! tests {
     ($($name:ident),* $(,)?) => {
-        pub fn all() -> Vec<$crate::tests::Test> {
+        pub fn all() -> Vec<$crate::run::Test> {
             // The name of the file is the last part of the module's path.
             let file = module_path!().rsplit("::").next().unwrap_or_default();
-            vec![$($crate::tests::Test {
-                name: Box::leak(format!("{file}::{}", stringify!($name)).into_boxed_str()),
-                run: || Box::pin($name()),
+            vec![$($crate::run::Test {
+                name: format!("{file}::{}", stringify!($name)),
+                is_real: true,
+                run: Box::new(|| Box::pin($name())),
             }),*]
         }
     };
@@ -25,29 +19,24 @@ macro_rules! tests {
 use tests;
 
 mod bad_input;
-mod blocks;
-mod calls;
 mod delivery;
 mod faults;
 mod harness;
 mod orders;
 mod retries;
 mod shop;
-mod state;
 mod tokens;
 mod tree;
 
 pub fn all() -> Vec<Test> {
     [
+        // The longest first, so that none is left to run alone at the end.
+        faults::all(),
         harness::all(),
         orders::all(),
         delivery::all(),
-        state::all(),
         tokens::all(),
-        calls::all(),
-        faults::all(),
         bad_input::all(),
-        blocks::all(),
         retries::all(),
     ]
     .into_iter()

@@ -1,14 +1,12 @@
 //! An order over four daprds.
 
-use std::time::Duration;
-
 use tower_dapr::testing::{SpanTree, span};
 
 use super::{
-    shop::{Shop, eventually},
+    shop::Shop,
     tree::{delivery, ours, publish, state},
 };
-use crate::real::{Customer, Stack};
+use crate::real::{Customer, Stack, eventually};
 
 super::tests![
     an_order_is_one_trace_over_four_daprds,
@@ -66,7 +64,7 @@ async fn an_unsampled_order_leaves_no_span_anywhere() {
     for service in ["payment", "notification"] {
         for order in ["1", "2"] {
             let key = format!("{service}:{order}");
-            eventually(&key, Duration::from_secs(20), || shop.has(service, &key)).await;
+            eventually(&key, async || shop.has(service, &key)).await;
         }
     }
     // The later one has arrived, with the spans of both of its ends.
@@ -86,7 +84,7 @@ async fn orders_at_the_same_time_take_what_they_take() {
     let placed = futures_util::future::join_all(placed).await;
     assert!(placed.iter().all(|status| *status == 201), "{placed:?}");
     let stock = || shop.stack.redis(&["HGET", "inventory||stock:spoon", "data"]);
-    eventually("all reserved", Duration::from_secs(30), || stock().contains("\"available\":0")).await;
+    eventually("all reserved", async || stock().contains("\"available\":0")).await;
     let answer = shop.place_as(&Customer::new().traceparent(), "one-more", "spoon", 1).await.unwrap();
     assert_eq!((answer.status.as_u16(), answer.json()["available"].as_u64()), (409, Some(0)));
 }

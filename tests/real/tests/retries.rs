@@ -1,10 +1,11 @@
-//! Our own retries, against a daprd that comes late.
+//! Our own retries, against a daprd that cannot be reached at first.
 
 use std::time::Duration;
 
-use opentelemetry::{
-    Context,
-    trace::{FutureExt, SpanContext, TraceContextExt, TraceFlags, TraceState},
+use opentelemetry::trace::FutureExt;
+use tokio::{
+    io::copy_bidirectional,
+    net::{TcpListener, TcpStream},
 };
 use tower_dapr::{
     outbound::{Dapr, Endpoint},
@@ -13,15 +14,16 @@ use tower_dapr::{
 };
 
 use super::tree::daprds;
-use crate::real::{Customer, Stack, free_port, telemetry};
+use crate::real::{Customer, PATIENCE, Stack, free_port, telemetry};
 
-super::tests![a_read_that_finds_no_daprd_is_tried_again_until_it_is_there];
+super::tests![a_read_that_fails_twice_is_one_call_with_a_span_for_each_retry];
 
-async fn a_read_that_finds_no_daprd_is_tried_again_until_it_is_there() {
+async fn a_read_that_fails_twice_is_one_call_with_a_span_for_each_retry() {
     let stack = Stack::start().await;
-    let (telemetry, port) = (telemetry("app", &stack), free_port());
-    // Tried at 0 s, after 3 to 4 s, and after 6 to 8 s.
-    let backoff = Backoff::new(Duration::from_secs(4), Duration::from_secs(4)).with_floor(Duration::from_secs(3));
+    let telemetry = telemetry("app", &stack);
+    let daprd = stack.daprd("app").start().await;
+    let port = refuses_at_first(2, daprd.grpc).await;
+    let backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(1));
     let dapr = Dapr::builder()
         .endpoint(Endpoint::local(port))
         .tracer_provider(telemetry.tracer_provider().unwrap())
@@ -29,17 +31,11 @@ async fn a_read_that_finds_no_daprd_is_tried_again_until_it_is_there() {
         .build()
         .unwrap();
     let customer = Customer::new();
-    let parent = SpanContext::new(customer.trace_id, customer.span_id, TraceFlags::SAMPLED, true, TraceState::NONE);
     let read = dapr.state("statestore");
-    let read = read.get::<u32>("key").into_future().with_context(Context::new().with_remote_span_context(parent));
-    let late = async {
-        tokio::time::sleep(Duration::from_millis(4_100)).await;
-        stack.daprd("app").grpc_port(port).start().await
-    };
-    let (read, _daprd) = tokio::join!(read, late);
-    assert_eq!(read.unwrap(), None);
+    let read = read.get::<u32>("key").into_future().with_context(customer.context());
+    assert_eq!(read.await.unwrap(), None);
 
-    telemetry.flush(Duration::from_secs(5)).await.unwrap();
+    telemetry.flush(PATIENCE).await.unwrap();
     // The first attempt is the call's own; each retry has a span below it, and daprd saw the last one.
     let name = "dapr.proto.runtime.v1.Dapr/GetState";
     let call = span(name).client().service("app").no_error().in_order().children([
@@ -47,4 +43,21 @@ async fn a_read_that_finds_no_daprd_is_tried_again_until_it_is_there() {
         span(name).client().service("app").no_error().child(daprds("app", "GetState")),
     ]);
     stack.jaeger().expect(&customer, roots([call])).await;
+}
+
+/// A port that leads to another, but for the first connections, which are closed at once.
+async fn refuses_at_first(times: usize, to: u16) -> u16 {
+    let listener = TcpListener::bind(("127.0.0.1", free_port())).await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    tokio::spawn(async move {
+        for _ in 0..times {
+            drop(listener.accept().await.unwrap());
+        }
+        loop {
+            let (mut from, _) = listener.accept().await.unwrap();
+            let mut to = TcpStream::connect(("127.0.0.1", to)).await.unwrap();
+            tokio::spawn(async move { copy_bidirectional(&mut from, &mut to).await });
+        }
+    });
+    port
 }

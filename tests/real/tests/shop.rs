@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, path::PathBuf, process::Command, time::Duration};
 
 use serde_json::json;
-use tokio::net::TcpStream;
+use tokio::{net::TcpStream, time::Instant};
 
 use crate::real::{Answer, Customer, Daprd, PATIENCE, Process, Stack, free_port, post};
 
@@ -77,6 +77,18 @@ impl Service {
         Self { app, daprd, port, env }
     }
 
+    /// Ends the app, orderly: what could not be exported may make it a failure. Says how long that took.
+    ///
+    /// # Panics
+    ///
+    /// If it does not end in time.
+    pub async fn end_app(&mut self, within: Duration) -> Duration {
+        let started = Instant::now();
+        let status = self.app.terminate(within).await;
+        assert!(status.code().is_some(), "{status}\n{}", self.app.tail());
+        started.elapsed()
+    }
+
     /// Starts the app again, which must have ended.
     pub async fn restart_app(&mut self, stack: &Stack) {
         let name = self.daprd.app_id.clone();
@@ -98,17 +110,4 @@ pub fn example() -> PathBuf {
     let path = test.parent().unwrap().parent().unwrap().join("examples/orders");
     assert!(path.is_file(), "{} is missing: cargo build --example orders", path.display());
     path
-}
-
-/// Asks again until it holds.
-///
-/// # Panics
-///
-/// If it does not in time.
-pub async fn eventually(what: &str, within: Duration, mut holds: impl FnMut() -> bool) {
-    let started = tokio::time::Instant::now();
-    while !holds() {
-        assert!(started.elapsed() < within, "not within {within:?}: {what}");
-        tokio::time::sleep(Duration::from_millis(100)).await;
-    }
 }
