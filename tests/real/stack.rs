@@ -125,10 +125,6 @@ impl Stack {
         format!("http://127.0.0.1:{}", self.otlp_port)
     }
 
-    pub fn otlp_port(&self) -> u16 {
-        self.otlp_port
-    }
-
     /// Stops Redis as its administrator would; what it knows it has written.
     pub async fn stop_redis(&mut self) {
         self.redis.terminate(PATIENCE).await;
