@@ -49,14 +49,14 @@ impl fmt::Debug for Data<'_> {
 #[derive(Clone)]
 pub(super) enum Payload {
     None,
-    /// UTF-8.
+    /// JSON. From binary mode nobody has looked at it yet: if it is no UTF-8, it is bytes.
     Json(Bytes),
     /// A JSON string that daprd made of JSON text, which `inner` is. Both are UTF-8.
     Wrapped {
         outer: Bytes,
         inner: Bytes,
     },
-    /// UTF-8.
+    /// Text. From binary mode as for JSON.
     Text(Bytes),
     Binary(Bytes),
     /// Bytes of a JSON content type.
@@ -64,25 +64,25 @@ pub(super) enum Payload {
 }
 
 impl Payload {
-    /// Data that came as bytes beside the attributes: what it is follows from its content type.
+    /// Data that came as bytes beside the attributes: what it is follows from its content type. It is not looked at, however
+    /// long it is.
     pub(super) fn of_bytes(media_type: Option<&str>, bytes: Bytes) -> Self {
-        let is_utf8 = || std::str::from_utf8(&bytes).is_ok();
         match media_type {
             _ if bytes.is_empty() => Self::None,
-            Some(json) if is_json(json) && is_utf8() => Self::Json(bytes),
-            Some(json) if is_json(json) => Self::BinaryJson(bytes),
-            Some(text) if is_text(text) && is_utf8() => Self::Text(bytes),
+            Some(json) if is_json(json) => Self::Json(bytes),
+            Some(text) if is_text(text) => Self::Text(bytes),
             _ => Self::Binary(bytes),
         }
     }
 
     pub(super) fn data(&self) -> Data<'_> {
-        match self {
-            Self::None => Data::None,
-            Self::Json(json) | Self::Wrapped { outer: json, .. } => Data::Json(text(json)),
-            Self::Text(bytes) => Data::Text(text(bytes)),
-            Self::Binary(bytes) | Self::BinaryJson(bytes) => Data::Binary(bytes),
-        }
+        let (as_text, bytes): (fn(_) -> _, _) = match self {
+            Self::None => return Data::None,
+            Self::Json(json) | Self::Wrapped { outer: json, .. } => (Data::Json, json),
+            Self::Text(bytes) => (Data::Text, bytes),
+            Self::Binary(bytes) | Self::BinaryJson(bytes) => return Data::Binary(bytes),
+        };
+        std::str::from_utf8(bytes).map_or(Data::Binary(bytes), as_text)
     }
 
     pub(super) fn bytes(&self) -> Bytes {
@@ -103,11 +103,12 @@ impl Payload {
             }
             Self::Json(json) | Self::BinaryJson(json) => from_json(json),
             Self::Wrapped { outer, inner } => serde_json::from_slice(inner).or_else(|_| from_json(outer)),
-            Self::Text(bytes) => {
-                T::deserialize(Plain::Text(text(bytes))).map_err(|error| DataError::mismatch("text", error))
-            }
-            Self::Binary(bytes) => {
-                T::deserialize(Plain::Bytes(bytes)).map_err(|error| DataError::mismatch("binary", error))
+            Self::Text(bytes) | Self::Binary(bytes) => {
+                let (form, plain) = match self.data() {
+                    Data::Text(text) => ("text", Plain::Text(text)),
+                    _ => ("binary", Plain::Bytes(bytes)),
+                };
+                T::deserialize(plain).map_err(|error| DataError::mismatch(form, error))
             }
         }
     }
@@ -115,8 +116,4 @@ impl Payload {
 
 pub(super) fn from_json<'a, T: Deserialize<'a>>(json: &'a [u8]) -> Result<T, DataError> {
     serde_json::from_slice(json).map_err(|error| DataError::mismatch("JSON", error))
-}
-
-fn text(bytes: &Bytes) -> &str {
-    std::str::from_utf8(bytes).expect("made of a `&str` or `String`")
 }

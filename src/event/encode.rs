@@ -6,7 +6,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, header::CONTENT_TYPE};
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use serde_json::value::RawValue;
 
-use super::{CloudEvent, ExtensionValue, data::Payload};
+use super::{CloudEvent, Data, ExtensionValue, data::Payload};
 
 /// What is encoded in a header besides all that is not ASCII (CloudEvents 1.0.2, *HTTP Protocol Binding*, section 3.1.3.2).
 const ENCODED: &AsciiSet = &CONTROLS.add(b' ').add(b'"').add(b'%');
@@ -31,23 +31,20 @@ impl CloudEvent {
                 ExtensionValue::Json(value) => json.extend_from_slice(value.as_bytes()),
             }
         }
-        match &self.payload {
-            Payload::None => {}
+        match self.data() {
+            Data::None => {}
             // From binary mode, it has not been parsed yet.
-            Payload::Json(data) | Payload::Wrapped { outer: data, .. } if is_json(data) => {
+            Data::Json(data) if is_json(data) => {
                 member(&mut json, "data");
-                json.extend_from_slice(data);
+                json.extend_from_slice(data.as_bytes());
             }
-            Payload::Text(text) => {
+            Data::Text(text) => {
                 member(&mut json, "data");
-                string(&mut json, std::str::from_utf8(text).unwrap_or_default());
+                string(&mut json, text);
             }
-            Payload::Json(data)
-            | Payload::Wrapped { outer: data, .. }
-            | Payload::Binary(data)
-            | Payload::BinaryJson(data) => {
+            Data::Json(_) | Data::Binary(_) => {
                 member(&mut json, "data_base64");
-                string(&mut json, &STANDARD.encode(data));
+                string(&mut json, &STANDARD.encode(self.data_bytes()));
             }
         }
         json.push(b'}');
@@ -102,8 +99,8 @@ impl CloudEvent {
     }
 }
 
-fn is_json(data: &[u8]) -> bool {
-    serde_json::from_slice::<&RawValue>(data).is_ok()
+fn is_json(data: &str) -> bool {
+    serde_json::from_str::<&RawValue>(data).is_ok()
 }
 
 fn member(json: &mut Vec<u8>, name: &str) {

@@ -1,6 +1,6 @@
 //! Structured mode in JSON, read in one pass. Sections are those of CloudEvents 1.0.2, *JSON Event Format*.
 
-use std::fmt;
+use std::collections::HashMap;
 
 use base64::{
     Engine,
@@ -8,11 +8,7 @@ use base64::{
     engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig},
 };
 use bytes::Bytes;
-use serde::{
-    Deserializer,
-    de::{DeserializeSeed, Error as _, MapAccess, Visitor},
-};
-use serde_json::value::RawValue;
+use serde::de::IgnoredAny;
 
 use super::{
     CloudEvent, DecodeError, Limits,
@@ -20,6 +16,7 @@ use super::{
     data::Payload,
     error::Kind,
     media_type::{is_json, is_json_for_daprd},
+    scan::{Invalid, Scanner, Token},
     text::Text,
 };
 
@@ -41,16 +38,40 @@ fn decode_members(body: &Bytes, limits: &Limits) -> Result<(Attributes, Vec<Exte
     }
     let text = std::str::from_utf8(body).map_err(|_| Kind::NotUtf8)?;
     let mut members = Members::new(text, limits);
-    let mut json = serde_json::Deserializer::from_str(text);
-    let read = json.deserialize_map(&mut members).and_then(|()| json.end());
-    if let Some(refused) = members.refused {
-        return Err(refused);
-    }
-    read.map_err(|error| match error.classify() {
-        serde_json::error::Category::Data => Kind::NotAnObject,
-        _ => Kind::Syntax { line: error.line(), column: error.column() },
+    Scanner::new(text).members(|name, value| members.member(name, value)).map_err(|refused| match refused {
+        Refused::For(kind) => kind,
+        Refused::NotJson => why_not_an_object(text),
     })?;
     members.finish(body)
+}
+
+/// Why reading stopped.
+enum Refused {
+    For(Kind),
+    /// Where and why, only the parser can say.
+    NotJson,
+}
+
+impl From<Invalid> for Refused {
+    fn from(Invalid: Invalid) -> Self {
+        Self::NotJson
+    }
+}
+
+impl From<Kind> for Refused {
+    fn from(kind: Kind) -> Self {
+        Self::For(kind)
+    }
+}
+
+#[cold]
+fn why_not_an_object(text: &str) -> Kind {
+    match serde_json::from_str::<HashMap<String, IgnoredAny>>(text) {
+        Err(error) if error.is_data() => Kind::NotAnObject,
+        Err(error) => Kind::Syntax { line: error.line(), column: error.column() },
+        // The scanner takes what the parser takes; were it not so, the text would be refused all the same.
+        Ok(_) => Kind::Syntax { line: 0, column: 0 },
+    }
 }
 
 /// What has been read of the object.
@@ -59,30 +80,9 @@ struct Members<'de, 'l> {
     limits: &'l Limits,
     attributes: Attributes,
     extensions: Vec<Extension>,
-    data: Option<&'de RawValue>,
-    data_base64: Option<&'de RawValue>,
+    data: Option<Token<'de>>,
+    data_base64: Option<Token<'de>>,
     count: usize,
-    /// Why reading stopped. Kept here since an error of serde has no place for it.
-    refused: Option<Kind>,
-}
-
-impl<'de> Visitor<'de> for &mut Members<'de, '_> {
-    type Value = ();
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("an object")
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
-        while let Some(name) = map.next_key_seed(Name { buffer: self.text })? {
-            let value = map.next_value::<&'de RawValue>()?;
-            if let Err(kind) = self.member(name, value) {
-                self.refused = Some(kind);
-                return Err(A::Error::custom("refused"));
-            }
-        }
-        Ok(())
-    }
 }
 
 impl<'de, 'l> Members<'de, 'l> {
@@ -95,31 +95,38 @@ impl<'de, 'l> Members<'de, 'l> {
             data: None,
             data_base64: None,
             count: 0,
-            refused: None,
         }
     }
 
-    fn member(&mut self, name: Text, value: &'de RawValue) -> Result<(), Kind> {
-        let json = value.get();
-        match name.in_str(self.text) {
-            "data" => return set(&mut self.data, "data", value),
+    fn member(&mut self, name: Token<'de>, value: Token<'de>) -> Result<(), Refused> {
+        let owned;
+        // The parser of names refuses what is not Unicode, so that is a matter of syntax.
+        let (name, name_text) = match string(name).map_err(|_| Refused::NotJson)? {
+            Some(Text::Owned(text)) => {
+                owned = text;
+                (&*owned, Text::Owned(owned.clone()))
+            }
+            Some(slice) => (&name.json[1..name.json.len() - 1], slice),
+            None => return Err(Refused::NotJson),
+        };
+        let json = value.json;
+        match name {
+            "data" => return Ok(set(&mut self.data, "data", value)?),
             // `null` is as good as absent (section 2.2), but for `data`, where it is a value (section 3.1).
             "data_base64" if json == "null" => return Ok(()),
-            "data_base64" => return set(&mut self.data_base64, "data_base64", value),
+            "data_base64" => return Ok(set(&mut self.data_base64, "data_base64", value)?),
             _ => {}
         }
-        self.check(name.in_str(self.text), json)?;
+        self.check(name, json)?;
         if matches!(json, "null" | "\"\"") {
             return Ok(());
         }
-        match self.attributes.slot(name.in_str(self.text)) {
-            Some((attribute, _)) if is_composite(json) => Err(Kind::NotText { attribute }),
-            Some((attribute, slot)) => {
-                let text = string(self.text, json)?.unwrap_or_else(|| Text::new(self.text, json));
-                set(slot, attribute, text)
-            }
-            None => self.extension(name, json),
+        match self.attributes.slot(name) {
+            Some((attribute, _)) if is_composite(json) => Err(Kind::NotText { attribute })?,
+            Some((attribute, slot)) => set(slot, attribute, string(value)?.unwrap_or_else(|| as_written(value)))?,
+            None => self.extension(name, name_text, value)?,
         }
+        Ok(())
     }
 
     fn check(&mut self, name: &str, json: &str) -> Result<(), Kind> {
@@ -127,7 +134,7 @@ impl<'de, 'l> Members<'de, 'l> {
         if name.len() > longest || (json.len() > longest && !is_composite(json)) {
             return Err(Kind::AttributeTooLong { limit: longest });
         }
-        if self.limits.are_exceeded_by_depth_of(json) {
+        if is_composite(json) && self.limits.are_exceeded_by_depth_of(json) {
             return Err(Kind::TooDeep { limit: self.limits.depth() });
         }
         if self.count == self.limits.attributes() {
@@ -137,17 +144,16 @@ impl<'de, 'l> Members<'de, 'l> {
         Ok(())
     }
 
-    fn extension(&mut self, name: Text, json: &'de str) -> Result<(), Kind> {
-        let name_text = name.in_str(self.text);
+    fn extension(&mut self, name: &str, name_text: Text, value: Token<'de>) -> Result<(), Kind> {
         // There are few: `check` has seen to that.
-        if self.extensions.iter().any(|known| known.name.in_str(self.text) == name_text) {
+        if self.extensions.iter().any(|known| known.name.in_str(self.text) == name) {
             return Err(Kind::Duplicate { member: None });
         }
-        let (value, is_json) = match string(self.text, json)? {
+        let (value, is_json) = match string(value)? {
             Some(text) => (text, false),
-            None => (Text::new(self.text, json), true),
+            None => (as_written(value), true),
         };
-        self.extensions.push(Extension { name, value, is_json });
+        self.extensions.push(Extension { name: name_text, value, is_json });
         Ok(())
     }
 
@@ -156,16 +162,16 @@ impl<'de, 'l> Members<'de, 'l> {
             return Err(Kind::SpecVersion);
         }
         let payload = match (self.data, self.data_base64) {
-            (Some(data), Some(_)) if data.get() != "null" => return Err(Kind::TwoKindsOfData),
-            (_, Some(data)) => self.binary(data.get())?,
-            (Some(data), None) => self.payload(data.get(), body)?,
+            (Some(data), Some(_)) if data.json != "null" => return Err(Kind::TwoKindsOfData),
+            (_, Some(data)) => self.binary(data)?,
+            (Some(data), None) => self.payload(data, body)?,
             (None, None) => Payload::None,
         };
         Ok((self.attributes, self.extensions, payload))
     }
 
-    fn binary(&self, json: &str) -> Result<Payload, Kind> {
-        let Some(text) = string(self.text, json)? else { return Err(Kind::NotText { attribute: "data_base64" }) };
+    fn binary(&self, value: Token<'de>) -> Result<Payload, Kind> {
+        let Some(text) = string(value)? else { return Err(Kind::NotText { attribute: "data_base64" }) };
         let bytes = decode_base64(text.in_str(self.text))?;
         Ok(match self.content_type() {
             Some(media_type) if is_json(media_type) => Payload::BinaryJson(bytes.into()),
@@ -174,30 +180,30 @@ impl<'de, 'l> Members<'de, 'l> {
     }
 
     /// Section 3.1: what `data` is follows from its content type, and none means JSON.
-    fn payload(&self, json: &str, body: &Bytes) -> Result<Payload, Kind> {
-        if self.limits.are_exceeded_by_depth_of_data(json) {
+    fn payload(&self, value: Token<'de>, body: &Bytes) -> Result<Payload, Kind> {
+        if self.limits.are_exceeded_by_depth_of_data(value.json) {
             return Err(Kind::TooDeep { limit: self.limits.depth() });
         }
-        let as_json = || Text::new(self.text, json).into_bytes(body);
+        let as_json = || as_written(value).into_bytes(body);
         let Some(media_type) = self.content_type() else { return Ok(Payload::Json(as_json())) };
         if is_json(media_type) {
-            let inner = if is_json_for_daprd(media_type) { None } else { self.wrapped_by_daprd(json) };
+            let inner = if is_json_for_daprd(media_type) { None } else { self.wrapped_by_daprd(value) };
             return Ok(match inner {
                 Some(inner) => Payload::Wrapped { outer: as_json(), inner: inner.into_bytes(body) },
                 None => Payload::Json(as_json()),
             });
         }
-        Ok(match string(self.text, json)? {
+        Ok(match string(value)? {
             Some(text) => Payload::Text(text.into_bytes(body)),
-            None if json == "null" => Payload::None,
+            None if value.json == "null" => Payload::None,
             None => Payload::Json(as_json()),
         })
     }
 
     /// The JSON text that daprd has made a JSON string, if it may have done so.
-    fn wrapped_by_daprd(&self, json: &str) -> Option<Text> {
+    fn wrapped_by_daprd(&self, value: Token<'de>) -> Option<Text> {
         let came_through_dapr = self.extensions.iter().any(|known| known.name.in_str(self.text) == "pubsubname");
-        let inner = string(self.text, json).ok().flatten().filter(|_| came_through_dapr)?;
+        let inner = string(value).ok().flatten().filter(|_| came_through_dapr)?;
         (!self.limits.are_exceeded_by_depth_of(inner.in_str(self.text))).then_some(inner)
     }
 
@@ -237,42 +243,20 @@ fn is_composite(json: &str) -> bool {
     json.starts_with(['{', '['])
 }
 
+/// A value as it is written.
+const fn as_written(value: Token<'_>) -> Text {
+    Text::Slice(value.start..value.start + value.json.len())
+}
+
 /// What a JSON string says; `None` for any other JSON value.
-fn string(buffer: &str, json: &str) -> Result<Option<Text>, Kind> {
-    let Some(inner) = json.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')) else { return Ok(None) };
-    if !inner.contains('\\') {
-        return Ok(Some(Text::new(buffer, inner)));
+fn string(value: Token<'_>) -> Result<Option<Text>, Kind> {
+    if !value.json.starts_with('"') {
+        return Ok(None);
     }
-    // The parser has seen that its escapes are well-formed, but not yet that they make Unicode.
-    let owned: String = serde_json::from_str(json).map_err(|_| Kind::NotUnicode)?;
+    if !value.is_escaped {
+        return Ok(Some(Text::Slice(value.start + 1..value.start + value.json.len() - 1)));
+    }
+    // The scanner has seen that its escapes are well-formed, but not yet that they make Unicode.
+    let owned: String = serde_json::from_str(value.json).map_err(|_| Kind::NotUnicode)?;
     Ok(Some(Text::Owned(owned.into())))
-}
-
-/// A member's name.
-struct Name<'de> {
-    buffer: &'de str,
-}
-
-impl<'de> DeserializeSeed<'de> for Name<'de> {
-    type Value = Text;
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Text, D::Error> {
-        deserializer.deserialize_str(self)
-    }
-}
-
-impl<'de> Visitor<'de> for Name<'de> {
-    type Value = Text;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a name")
-    }
-
-    fn visit_borrowed_str<E>(self, name: &'de str) -> Result<Text, E> {
-        Ok(Text::new(self.buffer, name))
-    }
-
-    fn visit_str<E>(self, name: &str) -> Result<Text, E> {
-        Ok(Text::Owned(name.into()))
-    }
 }

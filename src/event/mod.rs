@@ -86,6 +86,7 @@ mod limits;
 mod media_type;
 mod outcome;
 mod plain;
+mod scan;
 #[cfg(feature = "cloudevents")]
 mod sdk;
 mod text;

@@ -5,20 +5,12 @@ use bytes::Bytes;
 /// A text of an event: a slice of the received buffer, or owned where the wire had it in another form.
 #[derive(Debug, Clone)]
 pub(super) enum Text {
-    /// Where it stands in the buffer. Made from a `&str` only, so these bytes are UTF-8.
+    /// Where it stands in the buffer. Taken from a `&str`, so these bytes are UTF-8.
     Slice(Range<usize>),
     Owned(Box<str>),
 }
 
 impl Text {
-    /// A part of the buffer, or a copy of a text that is none.
-    pub(super) fn new(buffer: &str, part: &str) -> Self {
-        match range_in(buffer, part) {
-            Some(range) => Self::Slice(range),
-            None => Self::Owned(part.into()),
-        }
-    }
-
     pub(super) fn get<'a>(&'a self, buffer: &'a Bytes) -> &'a str {
         match self {
             Self::Slice(range) => buffer
@@ -54,7 +46,7 @@ pub(super) fn range_in(buffer: &str, part: &str) -> Option<Range<usize>> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Text, range_in};
+    use super::range_in;
 
     #[test]
     fn only_a_part_of_the_buffer_is_a_slice() {
@@ -63,6 +55,5 @@ mod tests {
         assert_eq!(range_in(&buffer, &buffer[9..]), Some(9..9));
         assert_eq!(range_in(&buffer[..5], &buffer[3..]), None);
         assert_eq!(range_in(&buffer[3..], &buffer[..5]), None);
-        assert!(matches!(Text::new(&buffer, "elsewhere"), Text::Owned(text) if &*text == "elsewhere"));
     }
 }
