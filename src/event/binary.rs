@@ -70,21 +70,18 @@ pub(crate) fn decode(
 ///
 /// A `%` that two hexadecimal digits do not follow stays: senders that do not encode at all mean a percent sign.
 fn decode_value(value: &[u8]) -> Result<Cow<'_, str>, Kind> {
-    if !value.is_ascii() {
+    // One look for both: few values have either.
+    const PERCENT: u8 = 1;
+    let seen = value.iter().fold(0, |seen, byte| seen | (byte & 0x80) | if *byte == b'%' { PERCENT } else { 0 });
+    if !seen.is_ascii() {
         return Err(Kind::NotUnicode);
     }
-    let value = unquote(value);
-    if !value.contains(&b'%') {
-        return text(value);
-    }
-    let decoded = Cow::from(percent_decode(&value)).into_owned();
-    String::from_utf8(decoded).map(Cow::Owned).map_err(|_| Kind::NotUnicode)
-}
-
-fn text(bytes: Cow<'_, [u8]>) -> Result<Cow<'_, str>, Kind> {
-    match bytes {
-        Cow::Borrowed(bytes) => std::str::from_utf8(bytes).map(Cow::Borrowed).map_err(|_| Kind::NotUnicode),
-        Cow::Owned(bytes) => String::from_utf8(bytes).map(Cow::Owned).map_err(|_| Kind::NotUnicode),
+    match (unquote(value), seen & PERCENT != 0) {
+        (Cow::Borrowed(value), false) => std::str::from_utf8(value).map(Cow::Borrowed).map_err(|_| Kind::NotUnicode),
+        (value, _) => {
+            let decoded = Cow::from(percent_decode(&value)).into_owned();
+            String::from_utf8(decoded).map(Cow::Owned).map_err(|_| Kind::NotUnicode)
+        }
     }
 }
 

@@ -63,6 +63,10 @@ impl<'l> Composer<'l> {
         let start = self.text.len();
         self.text.push_str(name);
         let name = Text::Slice(start..self.text.len());
+        if self.extensions.is_empty() {
+            // Dapr's own are five.
+            self.extensions.reserve_exact(8);
+        }
         self.extensions.push(Extension { name, value, is_json });
         Ok(())
     }

@@ -2,6 +2,7 @@ use std::fmt;
 
 use bytes::Bytes;
 use serde::{Deserialize, de::value::UnitDeserializer};
+use serde_json::value::RawValue;
 
 use super::{
     DataError,
@@ -102,7 +103,7 @@ impl Payload {
                 T::deserialize(UnitDeserializer::<serde_json::Error>::new()).map_err(|_| DataError::missing())
             }
             Self::Json(json) | Self::BinaryJson(json) => from_json(json),
-            Self::Wrapped { outer, inner } => serde_json::from_slice(inner).or_else(|_| from_json(outer)),
+            Self::Wrapped { outer, inner } => parse(inner).or_else(|_| from_json(outer)),
             Self::Text(bytes) | Self::Binary(bytes) => {
                 let (form, plain) = match self.data() {
                     Data::Text(text) => ("text", Plain::Text(text)),
@@ -114,6 +115,18 @@ impl Payload {
     }
 }
 
+/// JSON is UTF-8. Checked as a whole, that costs less than checked text by text.
 pub(super) fn from_json<'a, T: Deserialize<'a>>(json: &'a [u8]) -> Result<T, DataError> {
-    serde_json::from_slice(json).map_err(|error| DataError::mismatch("JSON", error))
+    parse(json).map_err(|error| DataError::mismatch("JSON", error))
+}
+
+fn parse<'a, T: Deserialize<'a>>(json: &'a [u8]) -> serde_json::Result<T> {
+    match std::str::from_utf8(json) {
+        Ok(json) => serde_json::from_str(json),
+        // Where it is not, the parser says: it reads raw values as text.
+        Err(error) => Err(match serde_json::from_slice::<&RawValue>(json) {
+            Err(error) => error,
+            Ok(_) => serde::de::Error::custom(error),
+        }),
+    }
 }

@@ -153,6 +153,10 @@ impl<'de, 'l> Members<'de, 'l> {
             Some(text) => (text, false),
             None => (as_written(value), true),
         };
+        if self.extensions.is_empty() {
+            // Dapr's own are five.
+            self.extensions.reserve_exact(8);
+        }
         self.extensions.push(Extension { name: name_text, value, is_json });
         Ok(())
     }

@@ -37,9 +37,9 @@ impl<'a> Scanner<'a> {
         self.expect(b'{').ok_or(Invalid)?;
         let mut is_over = self.next() == Some(b'}');
         while !is_over {
-            let name = self.token(Self::string).ok_or(Invalid)?;
+            let name = self.token(string).ok_or(Invalid)?;
             self.expect(b':').ok_or(Invalid)?;
-            let value = self.token(Self::value).ok_or(Invalid)?;
+            let value = self.token(value).ok_or(Invalid)?;
             each(name, value)?;
             is_over = match self.next() {
                 Some(b'}') => true,
@@ -54,152 +54,158 @@ impl<'a> Scanner<'a> {
         if self.next().is_none() { Ok(()) } else { Err(Invalid.into()) }
     }
 
-    fn token(&mut self, step: impl FnOnce(&mut Self) -> Option<bool>) -> Option<Token<'a>> {
+    fn token(&mut self, step: impl FnOnce(&[u8], usize) -> Option<Stepped>) -> Option<Token<'a>> {
         self.next();
         let start = self.at;
-        let is_escaped = step(self)?;
-        Some(Token { json: self.text.get(start..self.at)?, start, is_escaped })
+        let Stepped { end, is_escaped } = step(self.text.as_bytes(), start)?;
+        self.at = end;
+        Some(Token { json: self.text.get(start..end)?, start, is_escaped })
     }
 
     /// The next byte that is no white space; the place is then at it.
     fn next(&mut self) -> Option<u8> {
-        loop {
-            match self.peek() {
-                Some(b' ' | b'\n' | b'\t' | b'\r') => self.at += 1,
-                next => return next,
-            }
-        }
-    }
-
-    fn peek(&self) -> Option<u8> {
+        self.at = space(self.text.as_bytes(), self.at);
         self.text.as_bytes().get(self.at).copied()
     }
 
     fn expect(&mut self, byte: u8) -> Option<()> {
         (self.next()? == byte).then(|| self.at += 1)
     }
+}
 
-    /// Steps over a value of any depth: that costs a bit a level, and not the stack. A string may have escapes.
-    fn value(&mut self) -> Option<bool> {
-        let mut open = Open::default();
-        loop {
-            let mut is_escaped = false;
-            match self.next()? {
-                b'"' => is_escaped = self.string()?,
-                b'-' | b'0'..=b'9' => self.number()?,
-                bracket @ (b'{' | b'[') => {
-                    self.at += 1;
-                    let is_object = bracket == b'{';
-                    // In ASCII, a closing bracket comes two after its opening one.
-                    if self.next()? == bracket + 2 {
-                        self.at += 1;
-                    } else {
-                        open.push(is_object);
-                        if is_object {
-                            self.name()?;
-                        }
-                        continue;
-                    }
-                }
-                b't' => self.literal("true")?,
-                b'f' => self.literal("false")?,
-                b'n' => self.literal("null")?,
-                _ => return None,
-            }
-            loop {
-                let Some(is_object) = open.last() else { return Some(is_escaped) };
-                match self.next()? {
-                    b',' => break,
-                    b'}' if is_object => open.pop(),
-                    b']' if !is_object => open.pop(),
-                    _ => return None,
-                }
-                self.at += 1;
-            }
-            self.at += 1;
-            if open.last() == Some(true) {
-                self.name()?;
-            }
-        }
+// What follows steps over a part of the text that begins at a place, and says where it ends. Places are passed by value, so
+// that they stay in registers.
+
+struct Stepped {
+    end: usize,
+    is_escaped: bool,
+}
+
+#[inline]
+fn space(json: &[u8], mut at: usize) -> usize {
+    while let Some(b' ' | b'\n' | b'\t' | b'\r') = json.get(at) {
+        at += 1;
     }
+    at
+}
 
-    fn name(&mut self) -> Option<()> {
-        self.next();
-        self.string()?;
-        self.expect(b':')
-    }
-
-    /// Steps over a string, and says whether it has escapes.
-    fn string(&mut self) -> Option<bool> {
-        let json = self.text.as_bytes();
-        if self.peek()? != b'"' {
-            return None;
-        }
-        let mut at = self.at + 1;
+/// A value of any depth: that costs a bit a level, and not the stack. A string may have escapes.
+fn value(json: &[u8], mut at: usize) -> Option<Stepped> {
+    let mut open = Open::default();
+    loop {
         let mut is_escaped = false;
-        loop {
-            at = special(json, at)?;
-            match json.get(at)? {
-                b'"' => {
-                    self.at = at + 1;
-                    return Some(is_escaped);
+        match *json.get(at)? {
+            b'"' => Stepped { end: at, is_escaped } = string(json, at)?,
+            b'-' | b'0'..=b'9' => at = number(json, at)?,
+            bracket @ (b'{' | b'[') => {
+                at = space(json, at + 1);
+                let is_object = bracket == b'{';
+                // In ASCII, a closing bracket comes two after its opening one.
+                if *json.get(at)? == bracket + 2 {
+                    at += 1;
+                } else {
+                    open.push(is_object);
+                    if is_object {
+                        at = name(json, at)?;
+                    }
+                    continue;
                 }
-                b'\\' => {
-                    is_escaped = true;
-                    at += escape(json.get(at + 1..)?)?;
-                }
+            }
+            b't' => at = literal(json, at, b"true")?,
+            b'f' => at = literal(json, at, b"false")?,
+            b'n' => at = literal(json, at, b"null")?,
+            _ => return None,
+        }
+        // Behind a value: what ends its brackets, up to a comma.
+        let is_object = loop {
+            let Some(is_object) = open.last() else { return Some(Stepped { end: at, is_escaped }) };
+            at = space(json, at);
+            match *json.get(at)? {
+                b',' => break is_object,
+                b'}' if is_object => open.pop(),
+                b']' if !is_object => open.pop(),
                 _ => return None,
             }
+            at += 1;
+        };
+        at = space(json, at + 1);
+        if is_object {
+            at = name(json, at)?;
         }
     }
+}
 
-    fn number(&mut self) -> Option<()> {
-        if self.peek()? == b'-' {
-            self.at += 1;
-        }
-        // What follows a leading zero is looked at by whoever expects a comma.
-        if self.peek()? == b'0' {
-            self.at += 1
-        } else {
-            self.digits()?
-        }
-        if self.peek() == Some(b'.') {
-            self.at += 1;
-            self.digits()?;
-        }
-        if matches!(self.peek(), Some(b'e' | b'E')) {
-            self.at += 1;
-            if matches!(self.peek(), Some(b'+' | b'-')) {
-                self.at += 1;
+/// A member's name, up to its value.
+#[inline]
+fn name(json: &[u8], at: usize) -> Option<usize> {
+    let at = space(json, string(json, at)?.end);
+    (*json.get(at)? == b':').then(|| space(json, at + 1))
+}
+
+#[inline]
+fn string(json: &[u8], mut at: usize) -> Option<Stepped> {
+    if *json.get(at)? != b'"' {
+        return None;
+    }
+    at += 1;
+    let mut is_escaped = false;
+    loop {
+        at = special(json, at)?;
+        match *json.get(at)? {
+            b'"' => return Some(Stepped { end: at + 1, is_escaped }),
+            b'\\' => {
+                is_escaped = true;
+                at += escape(json.get(at + 1..)?)?;
             }
-            self.digits()?;
+            _ => return None,
         }
-        Some(())
     }
+}
 
-    /// At least one.
-    fn digits(&mut self) -> Option<()> {
-        let start = self.at;
-        while self.peek().is_some_and(|byte| byte.is_ascii_digit()) {
-            self.at += 1;
+#[inline]
+fn number(json: &[u8], mut at: usize) -> Option<usize> {
+    if json.get(at) == Some(&b'-') {
+        at += 1;
+    }
+    // What follows a leading zero is looked at by whoever expects a comma.
+    at = if json.get(at) == Some(&b'0') { at + 1 } else { digits(json, at)? };
+    if json.get(at) == Some(&b'.') {
+        at = digits(json, at + 1)?;
+    }
+    if let Some(b'e' | b'E') = json.get(at) {
+        at += 1;
+        if let Some(b'+' | b'-') = json.get(at) {
+            at += 1;
         }
-        (self.at > start).then_some(())
+        at = digits(json, at)?;
     }
+    Some(at)
+}
 
-    fn literal(&mut self, literal: &str) -> Option<()> {
-        let end = self.at + literal.len();
-        (self.text.as_bytes().get(self.at..end)? == literal.as_bytes()).then(|| self.at = end)
+/// At least one.
+#[inline]
+fn digits(json: &[u8], start: usize) -> Option<usize> {
+    let mut at = start;
+    while json.get(at).is_some_and(u8::is_ascii_digit) {
+        at += 1;
     }
+    (at > start).then_some(at)
+}
+
+fn literal(json: &[u8], at: usize, literal: &[u8]) -> Option<usize> {
+    let end = at + literal.len();
+    (json.get(at..end)? == literal).then_some(end)
 }
 
 /// Where the next quote, backslash or control character is.
 fn special(json: &[u8], mut at: usize) -> Option<usize> {
     while let Some(bytes) = json.get(at..)?.first_chunk::<8>() {
         let bytes = u64::from_le_bytes(*bytes);
-        // The highest bit of a byte that is less than another, after Mycroft; exact for the lowest of them.
-        let below = |word: u64, least: u8| word.wrapping_sub(ONES * u64::from(least)) & !word;
-        let is = |byte: u8| below(bytes ^ (ONES * u64::from(byte)), 1);
-        let found = (below(bytes, b' ') | is(b'"') | is(b'\\')) & (ONES << 7);
+        // The highest bit of each ASCII byte that is less than another, after Mycroft: exact for the lowest of them. With one
+        // bit changed, a quote comes right behind the control characters.
+        let below =
+            |changed: u8, least: u8| (bytes ^ (ONES * u64::from(changed))).wrapping_sub(ONES * u64::from(least));
+        let found = (below(0b10, (b'"' ^ 0b10) + 1) | below(b'\\', 1)) & !bytes & (ONES << 7);
         if found != 0 {
             return Some(at + found.trailing_zeros() as usize / 8);
         }
