@@ -3,7 +3,7 @@ use std::{
     time::Duration,
 };
 
-use http::request;
+use http::{HeaderValue, request};
 use tokio::time::Instant;
 
 use super::{
@@ -69,9 +69,12 @@ impl Deadline {
 
     /// That of a request: the earlier of its extension and its header `grpc-timeout`.
     pub(crate) fn of(request: &request::Parts) -> Option<Self> {
-        let carried = request.extensions.get::<Self>();
-        let asked = request.headers.get(GRPC_TIMEOUT).and_then(parse_grpc_timeout);
-        match (carried, asked) {
+        Self::of_parts(request.extensions.get::<Self>(), request.headers.get(GRPC_TIMEOUT))
+    }
+
+    /// The earlier of an extension and a header `grpc-timeout`.
+    pub(crate) fn of_parts(carried: Option<&Self>, asked: Option<&HeaderValue>) -> Option<Self> {
+        match (carried, asked.and_then(parse_grpc_timeout)) {
             (None, None) => None,
             (Some(carried), None) => Some(carried.clone()),
             (carried, Some(timeout)) => Some(Self::earlier(carried, timeout)),

@@ -28,7 +28,7 @@ pin_project! {
         // Polled until it is ready, once.
         #[pin]
         future: F,
-        // Then the response is looked into.
+        // Then the response is looked into; kept here while its body is waited for.
         response: Option<Response<ResponseBody<B>>>,
         // Data of a small answer that was read so far.
         read: BytesMut,
@@ -56,22 +56,27 @@ where
         plan: &Plan,
     ) -> Poll<Attempted<B, E>> {
         let this = self.project();
-        if this.response.is_none() {
-            match ready!(this.future.poll(cx)) {
-                Ok(response) => *this.response = Some(response.map(ResponseBody::untouched)),
+        let mut response = match this.response.take() {
+            Some(response) => response,
+            None => match ready!(this.future.poll(cx)) {
+                Ok(response) => response.map(ResponseBody::untouched),
                 Err(error) => {
                     let verdict = Verdict::of_error(&error);
                     return Poll::Ready((Err(error), verdict));
                 }
+            },
+        };
+        let verdict = match &settings.inbound {
+            None => judge(cx, settings, plan, &mut response),
+            Some(inbound) => judge_inbound(cx, inbound, plan, &mut response, this.read),
+        };
+        match verdict {
+            Poll::Ready(verdict) => Poll::Ready((Ok(response), verdict)),
+            Poll::Pending => {
+                *this.response = Some(response);
+                Poll::Pending
             }
         }
-        let response = this.response.as_mut().expect("the response was stored above");
-        let verdict = ready!(match &settings.inbound {
-            None => judge(cx, settings, plan, response),
-            Some(inbound) => judge_inbound(cx, inbound, plan, response, this.read),
-        });
-        let response = this.response.take().expect("the response was stored above");
-        Poll::Ready((Ok(response), verdict))
     }
 }
 

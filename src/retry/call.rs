@@ -74,12 +74,13 @@ impl<S, B: ReplayableBody> Call<S, B> {
         plan: Plan,
         settings: Arc<Settings>,
     ) -> Self {
+        let kept = Kept::new(head);
         let deadline = match &settings.inbound {
             Some(inbound) => Some(Deadline::after(inbound.within)),
-            None => Deadline::of(head),
+            None => kept.deadline(),
         };
         let progress = Progress { attempts: 1, retries: 0, backoff: 0, refused: false };
-        Self { service, kept: Kept::new(head), source, plan, settings, deadline, progress }
+        Self { service, kept, source, plan, settings, deadline, progress }
     }
 
     /// Is there to be another attempt? Told what the last one came to, and says what is to be counted of it.

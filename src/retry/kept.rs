@@ -1,7 +1,7 @@
 use http::{Extensions, HeaderName, HeaderValue, Method, Uri, Version, request};
 use tonic::GrpcMethod;
 
-use crate::deadline::Deadline;
+use crate::deadline::{Deadline, GRPC_TIMEOUT};
 
 /// What it takes to make a request's head again.
 ///
@@ -39,6 +39,16 @@ impl Kept {
         }
     }
 
+    /// The call's deadline. A walk along a few headers is shorter than a look into their table.
+    pub(super) fn deadline(&self) -> Option<Deadline> {
+        let carried = match &self.extensions {
+            KeptExtensions::Known { deadline, .. } => deadline.as_ref(),
+            KeptExtensions::Any(extensions) => extensions.get::<Deadline>(),
+        };
+        let asked = self.headers.iter().find(|(name, _)| *name == GRPC_TIMEOUT).map(|(_, value)| value);
+        Deadline::of_parts(carried, asked)
+    }
+
     /// The head of a further attempt.
     pub(super) fn head(&self) -> request::Parts {
         let (mut head, ()) = http::Request::new(()).into_parts();
@@ -66,8 +76,10 @@ impl Kept {
 impl KeptExtensions {
     fn new(extensions: &Extensions) -> Self {
         let grpc = extensions.get::<GrpcMethod<'static>>();
-        let deadline = extensions.get::<Deadline>();
-        if extensions.len() == usize::from(grpc.is_some()) + usize::from(deadline.is_some()) {
+        // Each look costs, and behind tonic's own there is mostly nothing to look for.
+        let others = extensions.len() - usize::from(grpc.is_some());
+        let deadline = if others == 0 { None } else { extensions.get::<Deadline>() };
+        if others == usize::from(deadline.is_some()) {
             Self::Known { grpc: grpc.cloned(), deadline: deadline.cloned() }
         } else {
             Self::Any(extensions.clone())
@@ -105,8 +117,13 @@ mod tests {
         assert_eq!(made.extensions.get::<GrpcMethod<'static>>().unwrap().method(), "M");
         assert!(made.extensions.get::<Deadline>().is_some());
 
+        assert_eq!(kept.deadline().unwrap().remaining(), Duration::from_secs(1));
+
         head.extensions.insert(7_u8);
-        let made = Kept::new(&head).head();
+        head.headers.insert("grpc-timeout", "2m".parse().unwrap());
+        let kept = Kept::new(&head);
+        assert_eq!(kept.deadline().unwrap().remaining(), Duration::from_millis(2));
+        let made = kept.head();
         assert_eq!(made.extensions.get::<u8>(), Some(&7));
         assert!(made.extensions.get::<Deadline>().is_some() && made.extensions.get::<GrpcMethod<'static>>().is_some());
     }

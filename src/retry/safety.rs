@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 use http::{HeaderMap, Method, Request, header};
+use tonic::GrpcMethod;
 
 use super::{InboundRetry, RetryPolicy, evidence::Evidence, proto::Fields};
 use crate::{
@@ -103,11 +104,15 @@ impl Plan {
 
 /// A method's override by the policy, else a marker in the request. The marker is nearer to the call: it wins.
 fn said_by_user<B>(policy: &RetryPolicy, request: &Request<B>) -> Option<Safety> {
-    if request.extensions().get::<NotIdempotent>().is_some() {
-        return Some(Safety::Effect);
-    }
-    if request.extensions().get::<Idempotent>().is_some() {
-        return Some(Safety::IdempotentWrite);
+    let extensions = request.extensions();
+    // Most calls carry what tonic puts there, and nothing else.
+    if extensions.len() > usize::from(extensions.get::<GrpcMethod<'static>>().is_some()) {
+        if extensions.get::<NotIdempotent>().is_some() {
+            return Some(Safety::Effect);
+        }
+        if extensions.get::<Idempotent>().is_some() {
+            return Some(Safety::IdempotentWrite);
+        }
     }
     policy.safety_of(request.uri().path())
 }
