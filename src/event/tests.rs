@@ -254,6 +254,22 @@ fn base64_data_of_a_json_type_is_parsed() {
 }
 
 #[test]
+fn json_that_is_not_utf8_is_refused_wherever_that_is() {
+    let headers = [("ce-id", "1"), ("content-type", "application/json")]
+        .map(|(name, value)| (http::HeaderName::from_static(name), http::HeaderValue::from_static(value)));
+    let data = Bytes::from_static(b"{\"sku\":\"a\",\"other\":\"\xff\"}");
+    let event = CloudEvent::from_headers(&http::HeaderMap::from_iter(headers), data.clone()).unwrap();
+    assert_eq!(event.data(), Data::Binary(&data));
+    #[derive(Debug, Deserialize)]
+    struct Order {
+        #[expect(dead_code, reason = "only decoded")]
+        sku: String,
+    }
+    let error = event.data_as::<Order>().unwrap_err();
+    assert_eq!(error.to_string(), "data is not valid JSON at line 1 column 21");
+}
+
+#[test]
 fn no_data_fits_only_what_may_be_absent() {
     let event = from(r#"{"id":"1"}"#).unwrap();
     assert_eq!(event.data_as::<Option<Order>>().unwrap(), None);
