@@ -235,7 +235,7 @@ struct Open {
 
 impl Open {
     fn push(&mut self, is_object: bool) {
-        if self.depth % 64 == 0 && self.depth > 0 {
+        if self.depth.is_multiple_of(64) && self.depth > 0 {
             self.outer.push(self.inner);
         }
         self.inner = self.inner << 1 | u64::from(is_object);
@@ -245,7 +245,7 @@ impl Open {
     fn pop(&mut self) {
         self.inner >>= 1;
         self.depth -= 1;
-        if self.depth % 64 == 0 && self.depth > 0 {
+        if self.depth.is_multiple_of(64) && self.depth > 0 {
             self.inner = self.outer.pop().unwrap_or_default();
         }
     }
