@@ -48,7 +48,6 @@ async fn an_event_is_pulled_and_comes_again_until_it_is_taken(backend: Backend) 
     dapr.publish("pubsub", "orders").json(&13).id("2").await.unwrap();
     drop(next(&mut events, "2").await);
     next(&mut events, "2").await.acknowledge(Outcome::Success);
-    world.settled("app", "orders").await;
 }
 
 async fn a_dropped_event_goes_to_the_dead_letter_topic_and_may_be_pulled_there(backend: Backend) {
@@ -64,7 +63,6 @@ async fn a_dropped_event_goes_to_the_dead_letter_topic_and_may_be_pulled_there(b
     let letter = next(&mut letters, "dropped").await;
     assert_eq!(letter.event().topic(), Some("poison"));
     letter.acknowledge(Outcome::Success);
-    world.settled("app", "dead").await;
 }
 
 async fn no_more_are_handed_out_than_may_be_in_flight(backend: Backend) {
