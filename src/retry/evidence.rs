@@ -20,7 +20,7 @@ pub(super) enum Evidence {
     Final,
     /// It failed, and nothing is known that would speak for another attempt.
     Lost,
-    /// There was no connection: nobody has seen the request.
+    /// There was no connection, or none any more: nobody has seen the request.
     NotSent,
     /// The server refused the stream: no handler has seen the request.
     Refused,
@@ -157,8 +157,9 @@ fn in_chain(error: &(dyn Error + 'static)) -> Option<Evidence> {
             }
         }
         if error.downcast_ref::<hyper::Error>().is_some_and(hyper::Error::is_canceled) {
-            // hyper's own word for a connection that closed under a waiting request; nobody has cancelled it.
-            return Some(Evidence::Unavailable);
+            // Nobody has cancelled it: hyper's word for a request that was waiting when the connection closed, of which
+            // nothing was sent (its client makes the error in no other case). So after a GOAWAY.
+            return Some(Evidence::NotSent);
         }
         next = error.source();
     }
