@@ -1,4 +1,5 @@
-//! A sidecar for a laptop: Dapr's APIs for one app, with everything in memory. Not for production.
+//! A sidecar for a laptop: Dapr's APIs for one app, with everything in memory, or its state in a file (a `state.sqlite`
+//! component). Not for production.
 //!
 //! ```text
 //! cargo run --example sidecar -- --app-id shop --app-port 3000 -- python3 app.py
@@ -39,6 +40,7 @@ Usage: sidecar [OPTIONS] [-- COMMAND [ARGS]...]
   --strict               refuse components of a type that is not known here, instead of keeping them in memory
   --help                 this text
 
+A component of type state.sqlite keeps its state in a file; all others are in memory.
 Without --resources-path there are: statestore, pubsub, configstore, lockstore, and envsecrets.
 The items of a configuration store are those of the JSON file that its metadata `itemsFile` names, also when it changes.
 COMMAND is started with DAPR_GRPC_PORT, DAPR_HTTP_PORT, APP_ID, APP_PORT and APP_PROTOCOL set, and ended with the sidecar:

@@ -40,9 +40,37 @@ const ZERO: &str = "00-00000000000000000000000000000000-0000000000000000-00";
 
 // ===== state =====
 
-#[tokio::test]
-async fn state_calls_answer_as_recorded() {
-    let Test { mut dapr, sidecar: _sidecar, .. } = Test::new().await;
+/// The same behaviour of the store in memory and of the one in a file.
+macro_rules! on_both_stores {
+    ($($(#[$attribute:meta])* $name:ident;)*) => {
+        mod memory {
+            $($(#[$attribute])* async fn $name() { super::$name(super::Store::Memory).await; })*
+        }
+        mod sqlite {
+            $($(#[$attribute])* async fn $name() { super::$name(super::Store::file()).await; })*
+        }
+    };
+}
+
+on_both_stores! {
+    #[tokio::test]
+    state_calls_answer_as_recorded;
+    #[tokio::test]
+    etags_are_checked_as_by_state_in_memory;
+    #[tokio::test]
+    a_transaction_is_all_or_nothing;
+    #[tokio::test(start_paused = true)]
+    state_expires_with_its_ttl;
+    #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+    eight_writers_lose_no_update;
+    #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+    of_two_first_writes_one_wins;
+    #[tokio::test]
+    apps_do_not_see_each_others_state;
+}
+
+async fn state_calls_answer_as_recorded(store: Store) {
+    let Test { mut dapr, sidecar: _sidecar, .. } = Test::with(store.hub()).await;
 
     let missing = dapr.get_state(get("nope", "k")).await;
     refused(missing, Code::InvalidArgument, "state store nope is not found", &[info("DAPR_STATE_NOT_FOUND", &[])]);
@@ -89,9 +117,8 @@ async fn a_sidecar_without_a_store_says_so() {
     refused(dapr.get_state(get("statestore", "k")).await, Code::FailedPrecondition, message, &details);
 }
 
-#[tokio::test]
-async fn etags_are_checked_as_by_state_in_memory() {
-    let Test { mut dapr, sidecar: _sidecar, .. } = Test::new().await;
+async fn etags_are_checked_as_by_state_in_memory(store: Store) {
+    let Test { mut dapr, sidecar: _sidecar, .. } = Test::with(store.hub()).await;
     dapr.save_state(save(item("k1", "1"))).await.unwrap();
     let etag = dapr.get_state(get("statestore", "k1")).await.unwrap().into_inner().etag;
     let mismatch = |what: &str| format!("possible etag mismatch. error from state store: {what}");
@@ -129,9 +156,8 @@ async fn etags_are_checked_as_by_state_in_memory() {
     assert!(dapr.get_state(get("statestore", "k1")).await.unwrap().into_inner().data.is_empty());
 }
 
-#[tokio::test]
-async fn a_transaction_is_all_or_nothing() {
-    let Test { mut dapr, sidecar: _sidecar, .. } = Test::new().await;
+async fn a_transaction_is_all_or_nothing(store: Store) {
+    let Test { mut dapr, sidecar: _sidecar, .. } = Test::with(store.hub()).await;
     dapr.save_state(save(item("gone", "1"))).await.unwrap();
     let delete = operation("delete", item("gone", ""));
     dapr.execute_state_transaction(transaction([operation("upsert", item("x", "1")), delete.clone()])).await.unwrap();
@@ -150,9 +176,8 @@ async fn a_transaction_is_all_or_nothing() {
     assert!(dapr.get_state(get("statestore", "y")).await.unwrap().into_inner().data.is_empty());
 }
 
-#[tokio::test(start_paused = true)]
-async fn state_expires_with_its_ttl() {
-    let Test { mut dapr, sidecar: _sidecar, .. } = Test::new().await;
+async fn state_expires_with_its_ttl(store: Store) {
+    let Test { mut dapr, sidecar: _sidecar, .. } = Test::with(store.hub()).await;
     let bad = dapr.save_state(save(with_ttl(item("k", "1"), "x"))).await;
     let message = "failed saving state in state store statestore: strconv.Atoi: parsing \"x\": invalid syntax";
     refused(bad, Code::Internal, message, &[info("ERR_STATE_SAVE", &[])]);
@@ -170,9 +195,8 @@ async fn state_expires_with_its_ttl() {
     dapr.save_state(save(first_write(item("k", "2")))).await.unwrap();
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn eight_writers_lose_no_update() {
-    let test = Test::new().await;
+async fn eight_writers_lose_no_update(store: Store) {
+    let test = Test::with(store.hub()).await;
     let mut writers = tokio::task::JoinSet::new();
     for _ in 0..8 {
         let mut dapr = test.dapr.clone();
@@ -195,9 +219,8 @@ async fn eight_writers_lose_no_update() {
     assert_eq!(dapr.get_state(get("statestore", "count")).await.unwrap().into_inner().data, b"64");
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn of_two_first_writes_one_wins() {
-    let test = Test::new().await;
+async fn of_two_first_writes_one_wins(store: Store) {
+    let test = Test::with(store.hub()).await;
     for round in 0..16 {
         let write = |value: &str| {
             let (mut dapr, request) = (test.dapr.clone(), save(first_write(item(&round.to_string(), value))));
@@ -212,9 +235,8 @@ async fn of_two_first_writes_one_wins() {
     }
 }
 
-#[tokio::test]
-async fn apps_do_not_see_each_others_state() {
-    let test = Test::new().await;
+async fn apps_do_not_see_each_others_state(store: Store) {
+    let test = Test::with(store.hub()).await;
     let other = test.hub.app("app-b").start().await.unwrap();
     let (mut a, mut b) = (test.dapr, connect(&other).await);
     a.save_state(save(item("k", "a"))).await.unwrap();
@@ -1209,6 +1231,25 @@ enum Verdict {
     Delivered,
     Dropped,
     Lost,
+}
+
+/// Where `statestore` is kept.
+enum Store {
+    Memory,
+    File(tempfile::TempDir),
+}
+
+impl Store {
+    fn file() -> Self {
+        Self::File(tempfile::tempdir().unwrap())
+    }
+
+    fn hub(&self) -> HubBuilder {
+        match self {
+            Self::Memory => components(),
+            Self::File(directory) => components().state_file("statestore", directory.path().join("state.db")).unwrap(),
+        }
+    }
 }
 
 /// A hub with the sidecar of `app-a`, whose app is recorded.

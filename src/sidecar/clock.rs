@@ -36,7 +36,8 @@ impl Clock {
     }
 }
 
-fn after(start: DateTime<Utc>, delay: Duration) -> DateTime<Utc> {
+/// The moment `delay` after `start`; the last one that can be written when it is too far away.
+pub(super) fn after(start: DateTime<Utc>, delay: Duration) -> DateTime<Utc> {
     TimeDelta::from_std(delay)
         .ok()
         .and_then(|delay| start.checked_add_signed(delay))

@@ -19,7 +19,7 @@ use super::pubsub::{PubSub, RetryPolicy};
 use super::resources::{self, Declared};
 use super::schedule::Schedule;
 use super::secret::Secret;
-use super::state_store::StateStore;
+use super::state_store::{Sqlite, SqliteSettings, StateStore};
 use super::stats::Ledger;
 use super::tasks::Tasks;
 
@@ -44,7 +44,8 @@ use super::tasks::Tasks;
 #[derive(Clone, Debug, Default)]
 #[must_use]
 pub struct HubBuilder {
-    state_stores: Vec<String>,
+    /// Those of a file have one.
+    state_stores: BTreeMap<String, Option<Arc<Sqlite>>>,
     pub(super) actor_state_store: Option<String>,
     pubsubs: Vec<String>,
     inbound_retries: HashMap<String, RetryPolicy>,
@@ -61,16 +62,48 @@ pub struct HubBuilder {
 impl HubBuilder {
     /// Adds a state store of type `state.in-memory`. The keys of each app are its own, as in daprd.
     pub fn state_store(mut self, name: impl Into<String>) -> Self {
-        self.state_stores.push(name.into());
+        self.state_stores.insert(name.into(), None);
         self
     }
 
-    /// Adds a state store, and keeps the state of actors in it, as `actorStateStore: "true"` says: of the stores so added,
-    /// in the last one. Such state may have a time to live, which daprd allows with its feature `ActorStateTTL` only.
+    /// Keeps the state of actors in this store, as `actorStateStore: "true"` says: of the stores so named, in the last one.
+    /// It is added in memory, unless it is one in a [file](Self::state_file). Such state may have a time to live, which
+    /// daprd allows with its feature `ActorStateTTL` only.
     pub fn actor_state_store(mut self, name: impl Into<String>) -> Self {
         let name = name.into();
-        self.actor_state_store = Some(name.clone());
-        self.state_store(name)
+        self.state_stores.entry(name.clone()).or_default();
+        self.actor_state_store = Some(name);
+        self
+    }
+
+    /// Adds a state store of type `state.sqlite`: one file, made if need be, whose state is still there after a restart.
+    /// The etags, conditions and errors are those of the store in memory, and the table is that of daprd's component, so
+    /// either can open the file of the other. Several hubs and processes may use one file.
+    ///
+    /// Opens the file now: call it before the runtime has other work, because it waits up to 2 s for another process that
+    /// holds the file. Later calls wait as long, off the runtime's threads. What expired is measured by the wall clock.
+    ///
+    /// A write that was answered is there after the process was killed; a transaction is there as a whole or not at all.
+    ///
+    /// ```
+    /// # use tower_dapr::sidecar::Hub;
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let directory = tempfile::tempdir()?;
+    /// let hub = Hub::builder().state_file("statestore", directory.path().join("state.db"))?.build();
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// When the file is no database, is locked, cannot be written, or its directory does not exist.
+    pub fn state_file(self, name: impl Into<String>, path: impl AsRef<Path>) -> Result<Self, ComponentError> {
+        self.sqlite(name.into(), SqliteSettings::new(path.as_ref()))
+    }
+
+    pub(super) fn sqlite(mut self, name: String, settings: SqliteSettings) -> Result<Self, ComponentError> {
+        let file = Sqlite::open(settings).map_err(|reason| ComponentError::new(&name, reason))?;
+        self.state_stores.insert(name, Some(Arc::new(file)));
+        Ok(self)
     }
 
     /// Adds a pubsub component of type `pubsub.in-memory`, which reaches all apps of the hub.
@@ -197,7 +230,7 @@ impl HubBuilder {
     }
 
     /// Adds what the `*.yaml` and `*.yml` files of a directory describe: components, subscriptions, and of resiliency the
-    /// inbound retries of pubsub components. Components of another type than this sidecar has are kept in memory, or
+    /// inbound retries of pubsub components. State of type `state.sqlite` is in its file. Components of another type than this sidecar has are kept in memory, or
     /// ignored if there is no such building block, with a warning; if `strict`, they are refused. The scopes of components
     /// are not read: a hub's components are for all its apps.
     ///
@@ -220,7 +253,10 @@ impl HubBuilder {
             tracing::warn!(?pubsub, "inbound retry policy for a pubsub component that is not there");
         }
         let (clock, ledger) = (Clock::start(), Ledger::default());
-        let stores = self.state_stores.into_iter().map(|name| (name, Arc::new(StateStore::new(clock))));
+        let stores = self.state_stores.into_iter().map(|(name, file)| {
+            let store = file.map_or_else(|| StateStore::in_memory(clock), |file| StateStore::in_file(clock, file));
+            (name, Arc::new(store))
+        });
         let pubsubs = self.pubsubs.into_iter().map(|name| {
             let retry = self.inbound_retries.get(&name).copied();
             (name.clone(), Arc::new(PubSub::new(name, retry, ledger.clone())))

@@ -12,6 +12,7 @@ use super::duration;
 use super::error::ComponentError;
 use super::hub_builder::HubBuilder;
 use super::pubsub::{RetryPolicy, Subscription};
+use super::state_store::SqliteSettings;
 
 #[derive(Deserialize)]
 #[serde(default)]
@@ -89,6 +90,12 @@ fn component(
     let metadata = metadata_of(spec);
     let text = |key: &str| metadata.get(key).cloned().unwrap_or_default();
     match kind {
+        "state.sqlite" | "state.sqlite3" => {
+            let settings = SqliteSettings::of_metadata(&metadata, strict);
+            let settings = settings.map_err(|reason| ComponentError::new(&name, reason))?;
+            let hub = hub.sqlite(name.clone(), settings)?;
+            return if text("actorStateStore") == "true" { actor_store(hub, name) } else { Ok(hub) };
+        }
         "secretstores.local.env" => return Ok(hub.environment_secrets(name)),
         "secretstores.local.file" => return hub.secrets_file(name, text("secretsFile")),
         "bindings.localstorage" => return hub.local_storage(name, text("rootPath")),
@@ -108,13 +115,7 @@ fn component(
         tracing::warn!(name, kind, "a component of a type that is not known here is kept in memory, or ignored");
     }
     Ok(match block {
-        "state" if text("actorStateStore") == "true" => match &hub.actor_state_store {
-            Some(other) if *other != name => {
-                let reason = format!("there is another actor state store, {other:?}");
-                return Err(ComponentError::new(name, reason));
-            }
-            _ => hub.actor_state_store(name),
-        },
+        "state" if text("actorStateStore") == "true" => actor_store(hub, name)?,
         "state" => hub.state_store(name),
         "pubsub" => hub.pubsub(name),
         "configuration" if metadata.contains_key("itemsFile") => {
@@ -125,6 +126,17 @@ fn component(
         "secretstores" => hub.secrets(name, Vec::<(String, String)>::new()),
         _ => hub,
     })
+}
+
+/// There is one store for the state of actors.
+fn actor_store(hub: HubBuilder, name: String) -> Result<HubBuilder, ComponentError> {
+    match &hub.actor_state_store {
+        Some(other) if *other != name => {
+            let reason = format!("there is another actor state store, {other:?}");
+            Err(ComponentError::new(name, reason))
+        }
+        _ => Ok(hub.actor_state_store(name)),
+    }
 }
 
 /// `metadata: [{name, value}]`. Values of any scalar type are texts.

@@ -122,7 +122,9 @@ pub(in crate::sidecar) async fn transaction(
 pub(in crate::sidecar) async fn read(app: &Arc<App>, actor: &Key, key: &str) -> Result<Option<Entry>, Status> {
     check_type(&actor.kind)?;
     app.host.registered().await;
-    Ok(store(app)?.get(&full_key(app, actor, key)))
+    store(app)?.get(&full_key(app, actor, key)).await.map_err(|error| {
+        plain(Code::Internal, 500, "ERR_ACTOR_STATE_GET", format!("error getting actor state: {error}"))
+    })
 }
 
 /// All of them or none, of an actor that is active here.
@@ -133,11 +135,8 @@ pub(in crate::sidecar) async fn write(app: &Arc<App>, actor: &Key, operations: V
         return Err(plain(Code::Internal, 400, "ERR_ACTOR_INSTANCE_MISSING", "actor instance is missing"));
     }
     let writes = operations.into_iter().map(|operation| to_write(app, actor, operation));
-    let done = writes.collect::<Result<_, _>>().and_then(|writes| {
-        let written = store.write(writes);
-        written.map_err(|mismatch| mismatch.to_string())
-    });
-    done.map_err(|reason| not_saved(&reason))
+    let writes = writes.collect::<Result<_, _>>().map_err(|reason| not_saved(&reason))?;
+    store.write(writes).await.map_err(|error| not_saved(&error.to_string()))
 }
 
 pub(in crate::sidecar) fn not_saved(reason: &str) -> Status {

@@ -18,8 +18,6 @@ use crate::sidecar::pubsub::Subscription;
 /// The daprd that this sidecar behaves as.
 const RUNTIME_VERSION: &str = "1.18.2";
 
-/// The last one is that of the store with the state of actors.
-const STATE_CAPABILITIES: [&str; 6] = ["ETAG", "TRANSACTIONAL", "TTL", "DELETE_WITH_PREFIX", "KEYS_LIKE", "ACTOR"];
 const PUBSUB_CAPABILITIES: [&str; 1] = ["SUBSCRIBE_WILDCARDS"];
 
 pub(in crate::sidecar) async fn get(
@@ -28,9 +26,12 @@ pub(in crate::sidecar) async fn get(
 ) -> Result<Response<GetMetadataResponse>, Status> {
     let mut extended = lock(&app.extended).clone();
     extended.insert("daprRuntimeVersion".to_owned(), RUNTIME_VERSION.to_owned());
-    let stores = app.hub.state_stores.keys().map(|name| {
-        let capabilities = if app.hub.actor_state_store.as_ref() == Some(name) { 6 } else { 5 };
-        component(name, "state.in-memory", &STATE_CAPABILITIES[..capabilities])
+    let stores = app.hub.state_stores.iter().map(|(name, store)| {
+        let mut component = component(name, store.kind(), store.capabilities());
+        if app.hub.actor_state_store.as_ref() == Some(name) {
+            component.capabilities.push("ACTOR".to_owned());
+        }
+        component
     });
     let pubsubs = app.hub.pubsubs.keys().map(|name| component(name, "pubsub.in-memory", &PUBSUB_CAPABILITIES));
     let connection = app.channel.as_ref().map(|channel| AppConnectionProperties {

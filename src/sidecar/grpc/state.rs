@@ -15,7 +15,7 @@ use tonic::{Code, Request, Response, Status};
 use super::status::Rich;
 use crate::sidecar::app::App;
 use crate::sidecar::method::quote;
-use crate::sidecar::state_store::{Change, Entry, StateStore, Write};
+use crate::sidecar::state_store::{Change, Entry, StateStore, StoreError, Write};
 
 /// Between the app id and the key; so not allowed in a key.
 const SEPARATOR: &str = "||";
@@ -26,7 +26,10 @@ pub(in crate::sidecar) async fn get(
 ) -> Result<Response<GetStateResponse>, Status> {
     let request = request.into_inner();
     let store = store(app, &request.store_name)?;
-    let entry = store.get(&full_key(app, &request.store_name, &request.key)?);
+    let entry = store.get(&full_key(app, &request.store_name, &request.key)?).await.map_err(|error| {
+        let message = format!("fail to get {} from state store {}: {error}", request.key, request.store_name);
+        Rich::new(Code::Internal, message).reason("ERR_STATE_GET")
+    })?;
     let response =
         entry.map(|entry| GetStateResponse { metadata: expiry(&entry), data: entry.value, etag: entry.etag });
     Ok(Response::new(response.unwrap_or_default()))
@@ -40,17 +43,20 @@ pub(in crate::sidecar) async fn get_bulk(
     let store = store(app, &request.store_name)?;
     let full_keys = request.keys.iter().map(|key| full_key(app, &request.store_name, key));
     let full_keys = full_keys.collect::<Result<Vec<_>, _>>()?;
-    let items = request.keys.into_iter().zip(full_keys).map(|(key, full_key)| match store.get(&full_key) {
-        Some(entry) => BulkStateItem {
-            key,
-            metadata: expiry(&entry),
-            data: entry.value,
-            etag: entry.etag,
-            ..BulkStateItem::default()
-        },
-        None => BulkStateItem { key, ..BulkStateItem::default() },
-    });
-    Ok(Response::new(GetBulkStateResponse { items: items.collect() }))
+    let mut items = Vec::with_capacity(full_keys.len());
+    for (key, full_key) in request.keys.into_iter().zip(full_keys) {
+        let mut item = BulkStateItem { key, ..BulkStateItem::default() };
+        match store.get(&full_key).await {
+            Ok(None) => {}
+            Ok(Some(entry)) => {
+                item.metadata = expiry(&entry);
+                (item.data, item.etag) = (entry.value, entry.etag);
+            }
+            Err(error) => item.error = error.to_string(),
+        }
+        items.push(item);
+    }
+    Ok(Response::new(GetBulkStateResponse { items }))
 }
 
 pub(in crate::sidecar) async fn save(
@@ -75,7 +81,7 @@ pub(in crate::sidecar) async fn save(
     let writes = writes.collect::<Result<Vec<_>, Status>>()?;
     let writes =
         writes.into_iter().map(|(write, value, ttl)| Ok(Write { change: Change::Set { value, ttl: ttl? }, ..write }));
-    apply_each(&store, writes.collect()).map_err(|failure| {
+    apply_each(&store, writes.collect()).await.map_err(|failure| {
         let message = format!("failed saving state in state store {store_name}: {}", failure.message);
         Rich::new(failure.code, message).reason("ERR_STATE_SAVE")
     })
@@ -88,7 +94,7 @@ pub(in crate::sidecar) async fn delete(
     let request = request.into_inner();
     let store = store(app, &request.store_name)?;
     let key = full_key(app, &request.store_name, &request.key)?;
-    apply_each(&store, vec![Ok(conditions(key, request.etag, request.options))]).map_err(|failure| {
+    apply_each(&store, vec![Ok(conditions(key, request.etag, request.options))]).await.map_err(|failure| {
         let message = format!("failed deleting state with key {}: {}", request.key, failure.message);
         Rich::new(failure.code, message).reason("ERR_STATE_DELETE")
     })
@@ -105,7 +111,7 @@ pub(in crate::sidecar) async fn delete_bulk(
         Ok(conditions(key, item.etag, item.options))
     });
     let writes = writes.collect::<Result<Vec<_>, Status>>()?;
-    apply_each(&store, writes.into_iter().map(Ok).collect()).map_err(|failure| {
+    apply_each(&store, writes.into_iter().map(Ok).collect()).await.map_err(|failure| {
         let message = format!("failed deleting state in state store {store_name}: {}", failure.message);
         Rich::new(failure.code, message).reason("ERR_STATE_BULK_DELETE")
     })
@@ -133,16 +139,17 @@ pub(in crate::sidecar) async fn transaction(
         Some((value, ttl)) => Ok(Write { change: Change::Set { value, ttl: ttl? }, ..write }),
         None => Ok(write),
     });
-    let done = writes
-        .collect::<Result<Vec<_>, String>>()
-        .and_then(|writes| store.write(writes).map_err(|mismatch| mismatch.to_string()));
+    let done = match writes.collect::<Result<Vec<_>, String>>() {
+        Ok(writes) => store.write(writes).await.map_err(|error| error.to_string()),
+        Err(reason) => Err(reason),
+    };
     done.map(Response::new).map_err(|reason| {
         Rich::new(Code::Internal, format!("error while executing state transaction: {reason}"))
             .reason("ERR_STATE_TRANSACTION")
     })
 }
 
-/// The in-memory store cannot be queried.
+/// Neither store can be queried.
 pub(in crate::sidecar) async fn query(
     app: &Arc<App>,
     request: Request<QueryStateRequest>,
@@ -210,14 +217,18 @@ struct Failure {
 }
 
 /// Applies writes one by one; what succeeded stays. An item that could not be read (`Err`) fails alone.
-fn apply_each(store: &StateStore, writes: Vec<Result<Write, String>>) -> Result<Response<()>, Failure> {
+async fn apply_each(store: &StateStore, writes: Vec<Result<Write, String>>) -> Result<Response<()>, Failure> {
     let count = writes.len();
     let (mut mismatches, mut others) = (Vec::new(), Vec::new());
     for write in writes {
-        match write.map(|write| store.write(vec![write])) {
-            Ok(Ok(())) => {}
-            Ok(Err(mismatch)) => mismatches.push(mismatch.to_string()),
-            Err(reason) => others.push(reason),
+        let done = match write {
+            Ok(write) => store.write(vec![write]).await,
+            Err(reason) => Err(StoreError::Failed(reason)),
+        };
+        match done {
+            Ok(()) => {}
+            Err(error @ StoreError::Mismatch(_)) => mismatches.push(error.to_string()),
+            Err(StoreError::Failed(reason)) => others.push(reason),
         }
     }
     let only_mismatches = others.is_empty();

@@ -57,6 +57,8 @@ struct BulkItem {
     etag: Option<String>,
     #[serde(skip_serializing_if = "HashMap::is_empty")]
     metadata: HashMap<String, String>,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    error: String,
 }
 
 #[derive(Deserialize)]
@@ -105,6 +107,7 @@ pub(super) async fn get_bulk(call: &Call, store: &str) -> Answer {
         data: (!item.etag.is_empty()).then(|| raw(&item.data)),
         etag: Some(item.etag).filter(|etag| !etag.is_empty()),
         metadata: item.metadata,
+        error: item.error,
     });
     Ok(json(&items.collect::<Vec<_>>()))
 }

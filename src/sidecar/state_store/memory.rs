@@ -8,48 +8,14 @@ use std::time::Duration;
 use tokio::time::Instant;
 use uuid::Uuid;
 
-use super::clock::{Clock, rfc3339};
-use super::lock::lock;
+use super::{Change, Entry, StoreError, Write};
+use crate::sidecar::clock::{Clock, rfc3339};
+use crate::sidecar::lock::lock;
 
 /// How often a write also removes what expired.
 const SWEEP: Duration = Duration::from_secs(1);
 
-/// One write of one key.
-#[derive(Debug)]
-pub(super) struct Write {
-    pub(super) key: String,
-    /// Empty is the same as none.
-    pub(super) etag: Option<String>,
-    pub(super) first_write: bool,
-    pub(super) change: Change,
-}
-
-#[derive(Debug)]
-pub(super) enum Change {
-    Set { value: Vec<u8>, ttl: Option<Duration> },
-    Delete,
-}
-
-/// A stored value as a reader sees it.
-#[derive(Clone, Debug)]
-pub(super) struct Entry {
-    pub(super) value: Vec<u8>,
-    pub(super) etag: String,
-    /// RFC 3339.
-    pub(super) expires_at: Option<String>,
-}
-
-/// The etag did not fit. Prints what the store of daprd says.
-#[derive(Debug)]
-pub(super) struct Mismatch(String);
-
-impl fmt::Display for Mismatch {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "possible etag mismatch. error from state store: {}", self.0)
-    }
-}
-
-pub(super) struct StateStore {
+pub(super) struct Memory {
     clock: Clock,
     items: Mutex<Items>,
 }
@@ -64,9 +30,9 @@ struct Item {
     expires: Option<Instant>,
 }
 
-// ===== impl StateStore =====
+// ===== impl Memory =====
 
-impl StateStore {
+impl Memory {
     pub(super) fn new(clock: Clock) -> Self {
         Self { clock, items: Mutex::new(Items { by_key: HashMap::new(), sweep_at: Instant::now() + SWEEP }) }
     }
@@ -75,12 +41,12 @@ impl StateStore {
         lock(&self.items).live(key, Instant::now()).map(|item| item.entry.clone())
     }
 
-    /// All writes or none: the etags are checked first, under the one lock that the writes need.
-    pub(super) fn write(&self, writes: Vec<Write>) -> Result<(), Mismatch> {
+    /// The etags are checked first, under the one lock that the writes need.
+    pub(super) fn write(&self, writes: Vec<Write>) -> Result<(), StoreError> {
         let now = Instant::now();
         let mut items = lock(&self.items);
         for write in &writes {
-            items.check(write, now)?;
+            write.check(items.live(&write.key, now).map(|item| item.entry.etag.as_str()))?;
         }
         items.sweep(now);
         for write in writes {
@@ -104,9 +70,9 @@ impl StateStore {
     }
 }
 
-impl fmt::Debug for StateStore {
+impl fmt::Debug for Memory {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("StateStore").field("keys", &lock(&self.items).by_key.len()).finish()
+        f.debug_struct("Memory").field("keys", &lock(&self.items).by_key.len()).finish()
     }
 }
 
@@ -115,22 +81,6 @@ impl fmt::Debug for StateStore {
 impl Items {
     fn live(&self, key: &str, now: Instant) -> Option<&Item> {
         self.by_key.get(key).filter(|item| !item.is_expired(now))
-    }
-
-    fn check(&self, write: &Write, now: Instant) -> Result<(), Mismatch> {
-        let current = self.live(&write.key, now).map(|item| item.entry.etag.as_str());
-        match (write.etag.as_deref().filter(|etag| !etag.is_empty()), current) {
-            (Some(expected), Some(current)) if expected == current => Ok(()),
-            (Some(expected), Some(current)) => Err(Mismatch(format!(
-                "state etag not match for key={}: current={current}, expect={expected}",
-                write.key
-            ))),
-            (Some(_), None) => Err(Mismatch(format!("state not exist or expired for key={}", write.key))),
-            (None, Some(_)) if write.first_write => {
-                Err(Mismatch("item already exists and no etag was passed".to_owned()))
-            }
-            (None, _) => Ok(()),
-        }
     }
 
     fn sweep(&mut self, now: Instant) {
