@@ -17,10 +17,19 @@ pub enum Fault {
     Lost(Code),
     /// The call is answered this much later, on tokio's time. Its handler runs after that.
     Delay(Duration),
-    /// The answer breaks off behind its headers. The handler does not run.
+    /// The answer breaks off behind its headers, and the connection lives on. The handler does not run.
     HangUp,
+    /// The handler runs, and the connection is cut behind the headers of its answer, with all the calls on it.
+    CutBehindHead,
+    /// The handler runs, and the connection is cut behind the first message of its answer, before the status.
+    CutBehindMessage,
     /// The answer ends without a status: HEADERS and trailers have no `grpc-status`. The handler does not run.
     NoStatus,
+    /// The trailers have this for a `grpc-status`, such as `"done"`. The handler does not run.
+    BadStatus(String),
+    /// The connection goes away in HTTP/2's way: `GOAWAY` names the last call that is handled, and this is none of them,
+    /// nor is any later one on the connection. The calls before it go on. The handler does not run.
+    GoAway,
 }
 
 #[derive(Debug, Default)]

@@ -5,6 +5,7 @@ pub(super) mod bindings;
 pub(super) mod configuration;
 mod invoke;
 pub(super) mod jobs;
+mod line;
 pub(super) mod locks;
 pub(super) mod metadata;
 mod proxy;
@@ -21,11 +22,13 @@ mod wire;
 use std::sync::Arc;
 
 use dapr::dapr::proto::runtime::v1::dapr_server::DaprServer;
+use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use hyper_util::server::conn::auto;
-use hyper_util::service::TowerToHyperService;
 use tokio::net::TcpListener;
+use tower_service::Service as _;
 
+use self::line::{Line, Watched};
 use self::service::Service;
 pub(super) use self::status::HttpFace;
 pub(super) use self::wire::Caller;
@@ -47,10 +50,13 @@ pub(super) async fn serve(listener: TcpListener, app: Arc<App>) {
         let mut connections = auto::Builder::new(tasks.clone()).http2_only();
         // gRPC in Go sends no date.
         connections.http2().auto_date_header(false);
-        let service = TowerToHyperService::new(service.clone());
+        let line = Line::default();
+        let service = service.on(line.clone());
+        // Made here and now, in the order of the streams; it is always ready.
+        let service = service_fn(move |request| service.clone().call(request));
         async move {
             // A broken connection is the client's business.
-            let _ = connections.serve_connection(TokioIo::new(stream), service).await;
+            let _ = connections.serve_connection(TokioIo::new(Watched::new(stream, line)), service).await;
         }
     })
     .await;

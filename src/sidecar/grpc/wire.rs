@@ -1,20 +1,21 @@
 //! What surrounds every call: token, baggage, trace context, and how errors look on the wire.
 
 use std::convert::Infallible;
-use std::future::{Future, ready};
+use std::future::{Future, pending, ready};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use http::header::CONTENT_TYPE;
-use http::{HeaderMap, HeaderValue, Request, Response};
+use http::{HeaderMap, HeaderName, HeaderValue, Request, Response};
 use http_body::{Frame, SizeHint};
 use http_body_util::{BodyExt as _, StreamBody};
 use tonic::Status;
 use tonic::body::Body;
 use tower_service::Service;
 
+use super::line::{CutBehind, Line};
 use super::{proxy, status};
 use crate::propagation::TraceParent;
 use crate::sidecar::app::App;
@@ -45,13 +46,22 @@ pub(in crate::sidecar) struct Caller {
 pub(super) struct Wire<S> {
     inner: S,
     app: Arc<App>,
+    line: Line,
 }
 
 // ===== impl Wire =====
 
 impl<S> Wire<S> {
-    pub(super) const fn new(inner: S, app: Arc<App>) -> Self {
-        Self { inner, app }
+    pub(super) fn new(inner: S, app: Arc<App>) -> Self {
+        Self { inner, app, line: Line::default() }
+    }
+
+    /// The same for the calls of one connection.
+    pub(super) fn on(&self, line: Line) -> Self
+    where
+        S: Clone,
+    {
+        Self { line, ..self.clone() }
     }
 
     /// # Errors
@@ -83,6 +93,10 @@ where
     }
 
     fn call(&mut self, mut request: Request<B>) -> Self::Future {
+        let Some(stream) = self.line.next_call() else {
+            // The client was told that it is not handled.
+            return Box::pin(pending());
+        };
         // These two never reach a handler, so no header was set when they fail.
         if let Err(refusal) = self.check_token(request.headers()) {
             return Box::pin(ready(Ok(trailers_only(refusal))));
@@ -113,6 +127,12 @@ where
         let (mut delay, mut lost) = (None, None);
         match fault {
             None => {}
+            Some(Fault::GoAway) => {
+                self.line.go_away();
+                return Box::pin(pending());
+            }
+            Some(Fault::CutBehindHead) => self.line.cut(stream, CutBehind::Head),
+            Some(Fault::CutBehindMessage) => self.line.cut(stream, CutBehind::Message),
             Some(Fault::Delay(by)) => delay = Some(by),
             Some(Fault::Lost(code)) => lost = Some(Fault::Fail(code)),
             Some(fault) => return Box::pin(ready(Ok(broken(shape, &fault)))),
@@ -162,11 +182,7 @@ impl Shape {
                 trailers.insert(name, value);
             }
         }
-        let body = if trailers.is_empty() {
-            Body::new(body.map_frame(with_limit))
-        } else {
-            Body::new(StreamBody::new(tokio_stream::once(Ok::<_, Infallible>(Frame::<Bytes>::trailers(trailers)))))
-        };
+        let body = if trailers.is_empty() { Body::new(body.map_frame(with_limit)) } else { trailers_alone(trailers) };
         Response::from_parts(parts, body)
     }
 }
@@ -176,15 +192,24 @@ fn broken(shape: Shape, fault: &Fault) -> Response<Body> {
     if let Fault::Fail(code) = fault {
         return shape.apply(Status::new(*code, "injected fault").into_http());
     }
-    let end = if matches!(fault, Fault::HangUp) {
-        let cut = Err::<Frame<Bytes>, _>(std::io::Error::from(std::io::ErrorKind::ConnectionReset));
-        Body::new(StreamBody::new(tokio_stream::once(cut)).map_err(|error| Status::from_error(Box::new(error))))
-    } else {
-        Body::new(End)
+    let end = match fault {
+        Fault::HangUp => {
+            let cut = Err::<Frame<Bytes>, _>(std::io::Error::from(std::io::ErrorKind::ConnectionReset));
+            Body::new(StreamBody::new(tokio_stream::once(cut)).map_err(|error| Status::from_error(Box::new(error))))
+        }
+        Fault::BadStatus(text) => {
+            let trailers = HeaderMap::from_iter([(HeaderName::from_static(STATUS), headers::value(text))]);
+            trailers_alone(trailers)
+        }
+        _ => Body::new(End),
     };
     let mut response = Response::new(end);
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
     shape.apply(response)
+}
+
+fn trailers_alone(trailers: HeaderMap) -> Body {
+    Body::new(StreamBody::new(tokio_stream::once(Ok::<_, Infallible>(Frame::<Bytes>::trailers(trailers)))))
 }
 
 /// An answer of HEADERS alone.
