@@ -6,7 +6,7 @@ use std::{
 };
 
 use opentelemetry::{
-    Context, KeyValue, global,
+    Context, InstrumentationScope, KeyValue, global,
     trace::{
         Span, SpanBuilder, SpanContext, SpanId, TraceContextExt, TraceFlags, TraceId, TraceState, Tracer,
         TracerProvider,
@@ -52,7 +52,17 @@ impl SpanSource {
         P::Tracer: Send + Sync + 'static,
         <P::Tracer as Tracer>::Span: Send + Sync + 'static,
     {
-        Self { start: Arc::new(OnceLock::from(starter(provider))) }
+        Self::of_scope(provider, semconv::scope())
+    }
+
+    /// Spans of another scope than the layers'.
+    pub(crate) fn of_scope<P>(provider: &P, scope: InstrumentationScope) -> Self
+    where
+        P: TracerProvider,
+        P::Tracer: Send + Sync + 'static,
+        <P::Tracer as Tracer>::Span: Send + Sync + 'static,
+    {
+        Self { start: Arc::new(OnceLock::from(starter(provider, scope))) }
     }
 
     /// `None` if nothing listens: there is no provider, or it is OpenTelemetry's no-op one.
@@ -66,17 +76,16 @@ impl SpanSource {
     }
 
     fn starter(&self) -> Option<&Starter> {
-        self.start.get_or_init(|| starter(&global::tracer_provider())).as_ref()
+        self.start.get_or_init(|| starter(&global::tracer_provider(), semconv::scope())).as_ref()
     }
 }
 
-fn starter<P>(provider: &P) -> Option<Starter>
+fn starter<P>(provider: &P, scope: InstrumentationScope) -> Option<Starter>
 where
     P: TracerProvider,
     P::Tracer: Send + Sync + 'static,
     <P::Tracer as Tracer>::Span: Send + Sync + 'static,
 {
-    let scope = semconv::scope();
     let tracer = provider.tracer_with_scope(scope);
     if is_noop(&tracer) {
         return None;

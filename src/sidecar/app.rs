@@ -18,6 +18,7 @@ use super::headers;
 use super::hub::HubState;
 use super::lock::lock;
 use super::pubsub::{self, Sink, Subscription, Worker};
+use super::spans::Spans;
 use super::tasks::Tasks;
 
 /// How often daprd looks for the app's port.
@@ -33,6 +34,7 @@ const MAX_ANSWER: usize = 1 << 20;
 pub(super) struct App {
     pub(super) id: String,
     pub(super) hub: Arc<HubState>,
+    pub(super) spans: Spans,
     /// `None` for an app that only calls.
     pub(super) channel: Option<Arc<AppChannel>>,
     pub(super) tasks: Tasks,
@@ -51,10 +53,11 @@ pub(super) struct App {
 // ===== impl App =====
 
 impl App {
-    pub(super) fn new(id: String, hub: Arc<HubState>, channel: Option<AppChannel>, tasks: Tasks) -> Self {
+    pub(super) fn new(id: String, hub: Arc<HubState>, spans: Spans, channel: Option<AppChannel>, tasks: Tasks) -> Self {
         Self {
             id,
             hub,
+            spans,
             ready: watch::Sender::new(channel.is_none()),
             channel: channel.map(Arc::new),
             tasks,
@@ -135,7 +138,8 @@ impl App {
         lock(&self.subscriptions).push(subscription.clone());
         let (pubsub, channel) = (Arc::clone(pubsub), Arc::clone(channel));
         let sink = Sink::App(channel);
-        self.tasks.spawn(Worker { subscription, pubsub, sink, clock: self.hub.clock }.run(deliveries));
+        let (spans, clock) = (self.spans.clone(), self.hub.clock);
+        self.tasks.spawn(Worker { subscription, pubsub, sink, spans, clock }.run(deliveries));
     }
 
     /// What a gRPC app subscribes to. One that has no such rpc subscribes to nothing. As daprd, without the app's token.

@@ -3,6 +3,7 @@
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
+use opentelemetry::trace::{Tracer, TracerProvider};
 use tokio::net::TcpListener;
 
 use super::app::App;
@@ -11,6 +12,7 @@ use super::handle::Sidecar;
 use super::hub::HubState;
 use super::jobs::Jobs;
 use super::secret::Secret;
+use super::spans::Spans;
 use super::tasks::Tasks;
 use super::{StartError, grpc, http_api};
 
@@ -25,13 +27,23 @@ pub struct SidecarBuilder {
     app_token: Option<Secret>,
     grpc_port: u16,
     http_port: u16,
+    spans: Spans,
 }
 
 // ===== impl SidecarBuilder =====
 
 impl SidecarBuilder {
-    pub(super) const fn new(id: String, hub: Arc<HubState>) -> Self {
-        Self { id, hub, app: None, protocol: AppProtocol::Http, app_token: None, grpc_port: 0, http_port: 0 }
+    pub(super) fn new(id: String, hub: Arc<HubState>) -> Self {
+        Self {
+            id,
+            hub,
+            app: None,
+            protocol: AppProtocol::Http,
+            app_token: None,
+            grpc_port: 0,
+            http_port: 0,
+            spans: Spans::default(),
+        }
     }
 
     /// The app listens on this port of 127.0.0.1. Defaults to none: an app that only calls.
@@ -70,6 +82,36 @@ impl SidecarBuilder {
         self
     }
 
+    /// Makes the spans that a daprd with a tracing configuration makes, under the scope `dapr-diagnostics`, and propagates
+    /// them: apps, envelopes and answers get the context of the sidecar's span. Defaults to none: the caller's context is
+    /// passed on unchanged. Give each app's sidecar a provider of its own with the app id for `service.name`, as daprd has it.
+    ///
+    /// The provider's sampler decides; a parent-based one, the SDK's default, respects the caller's decision. Spans of its
+    /// HTTP API lack the address of the caller, and streaming subscriptions have none for each event.
+    ///
+    /// ```
+    /// use opentelemetry_sdk::{Resource, trace::SdkTracerProvider};
+    /// use tower_dapr::sidecar::Hub;
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let resource = Resource::builder().with_service_name("shop").build();
+    /// let provider = SdkTracerProvider::builder().with_resource(resource).build();
+    /// let hub = Hub::builder().pubsub("bus").build();
+    /// let sidecar = hub.app("shop").tracer_provider(&provider).start().await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn tracer_provider<P>(mut self, provider: &P) -> Self
+    where
+        P: TracerProvider,
+        P::Tracer: Send + Sync + 'static,
+        <P::Tracer as Tracer>::Span: Send + Sync + 'static,
+    {
+        self.spans = Spans::of(provider);
+        self
+    }
+
     /// Starts the sidecar. It serves its APIs at once; the app may come later, see [`Sidecar::ready`].
     ///
     /// # Errors
@@ -88,7 +130,7 @@ impl SidecarBuilder {
         let ports = (port_of(&grpc), port_of(&http));
         let tasks = Tasks::child_of(&self.hub.shutdown);
         let channel = self.app.map(|address| AppChannel::new(address, self.protocol, token, &tasks));
-        let app = Arc::new(App::new(self.id, self.hub, channel, tasks));
+        let app = Arc::new(App::new(self.id, self.hub, self.spans, channel, tasks));
         if !app.hub.enter(&app) {
             return Err(StartError::app_id_in_use(&app.id));
         }

@@ -2,7 +2,8 @@
 //!
 //! It speaks Dapr's gRPC and HTTP APIs and calls the app over HTTP or gRPC, as a daprd 1.18 with `state.in-memory`, `pubsub.in-memory` and
 //! no tracing configuration does: same codes, messages and details, same envelopes, same verdicts. It runs inside the
-//! process, on free ports of 127.0.0.1, with all its data in memory. Production is the real daprd.
+//! process, on free ports of 127.0.0.1, with all its data in memory, or its state in [a file](HubBuilder::state_file).
+//! Production is the real daprd.
 //!
 //! ```
 //! use dapr::dapr::proto::common::v1::StateItem;
@@ -92,6 +93,39 @@
 //! # }
 //! ```
 //!
+//! # State that stays
+//!
+//! [`HubBuilder::state_file`], or a component of type `state.sqlite` in the resource files, keeps state in one SQLite file:
+//!
+//! ```
+//! # use dapr::dapr::proto::common::v1::StateItem;
+//! # use dapr::dapr::proto::runtime::v1::{GetStateRequest, SaveStateRequest, dapr_client::DaprClient};
+//! # use tower_dapr::sidecar::Hub;
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let directory = tempfile::tempdir()?;
+//! # let file = directory.path().join("state.db");
+//! for restart in [false, true] {
+//!     let hub = Hub::builder().state_file("statestore", &file)?.build();
+//!     let sidecar = hub.app("shop").start().await?;
+//!     let mut dapr = DaprClient::connect(sidecar.grpc_endpoint()).await?;
+//!     if !restart {
+//!         let cart = StateItem { key: "cart".into(), value: b"1 book".into(), ..StateItem::default() };
+//!         dapr.save_state(SaveStateRequest { store_name: "statestore".into(), states: vec![cart] }).await?;
+//!     }
+//!     let get = GetStateRequest { store_name: "statestore".into(), key: "cart".into(), ..GetStateRequest::default() };
+//!     assert_eq!(dapr.get_state(get).await?.into_inner().data, b"1 book");
+//!     sidecar.stop().await;
+//! }
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # Its own spans
+//!
+//! Without a tracer it makes no span and passes the caller's context on, as a daprd without a tracing configuration. With
+//! [`SidecarBuilder::tracer_provider`] it makes the spans that daprd makes, and propagates those.
+//!
 //! # As a program
 //!
 //! `cargo run --example sidecar -- --app-id shop --app-port 3000 --resources-path DIR -- COMMAND` is this sidecar for apps in
@@ -101,6 +135,7 @@
 //! # Faults
 //!
 //! [`Hub::fail_next`] and [`Hub::inject`] make the next calls of an rpc go wrong, for tests of what an app does about it:
+//! with a code, late, without a status, or with a connection that breaks or goes away, see [`Fault`].
 //!
 //! ```
 //! # use dapr::dapr::proto::runtime::v1::{GetStateRequest, dapr_client::DaprClient};
@@ -125,6 +160,11 @@
 //!   cron), jobs, metadata: as daprd, with HTTP and gRPC apps. Actors: as daprd, hosted by HTTP apps. Every other rpc answers
 //!   as a daprd that has no such component.
 //! * There are stores in memory where daprd has none: configuration, locks, and the jobs of its scheduler. Cron is in UTC.
+//! * A `state.sqlite` has the file and the metadata of daprd's, but the answers of the store in memory. It reads
+//!   `connectionString` without options, `tableName`, `busyTimeout` and `disableWAL`; `keyPrefix` is `appid`.
+//! * With a tracer: a call over HTTP does not tell the address of its caller, a streaming subscription has no span for each
+//!   event, actors have none of their own (`CallActor/..`), a delivery without an answer has one that failed, where daprd's
+//!   is never ended, and no span has the API token.
 //! * A refused event (`RETRY`, 5xx, no connection) is gone, as with daprd, unless
 //!   [`inbound_retry`](HubBuilder::inbound_retry) sets a policy.
 //! * A bulk goes to the app when it is full or has waited; an entry of it without a route is dropped, and not also sent.
@@ -138,7 +178,8 @@
 //!   that name this machine in `Host`.
 //! * All apps of a hub share one bus; the topics of a real `pubsub.in-memory` end at its daprd. Publishing waits for a full
 //!   queue (1,024 messages a subscription), not for each handler.
-//! * Time is tokio's: state and events expire, and timers and reminders come, when a test advances the paused clock.
+//! * Time is tokio's: state and events expire, and timers and reminders come, when a test advances the paused clock. State
+//!   in a file also expires while no process runs, by the wall clock.
 //!
 //! # When it stops
 //!
@@ -173,6 +214,7 @@ mod resources;
 mod schedule;
 mod scheduled;
 mod secret;
+mod spans;
 mod state_store;
 mod stats;
 mod tasks;

@@ -9,7 +9,9 @@ use http::{HeaderMap, HeaderValue, Method, header::CONTENT_TYPE};
 use super::{Binding, CronInput};
 use crate::sidecar::app::App;
 use crate::sidecar::app_channel::AppChannel;
-use crate::sidecar::{headers, method};
+use crate::sidecar::spans::OpenSpan;
+use crate::sidecar::trace::{GRPC_TRACE_BIN, TRACEPARENT};
+use crate::sidecar::{headers, method, trace};
 
 /// Asks the app which input bindings it wants, and starts those.
 pub(in crate::sidecar) async fn run(app: &Arc<App>, channel: &Arc<AppChannel>) {
@@ -52,15 +54,24 @@ async fn tick(app: Arc<App>, channel: Arc<AppChannel>, name: String, route: Stri
     while let Some(next) = cron.schedule.next(last) {
         clock.sleep_until(next).await;
         last = next;
+        let span =
+            app.spans.start_binding(&name, &if channel.is_grpc() { name.clone() } else { format!("POST /{route}") });
+        let mut headers = HeaderMap::new();
+        if let Some(span) = &span {
+            headers.insert(TRACEPARENT, trace::header(span.context()));
+        }
         if channel.is_grpc() {
-            send_grpc(&channel, &name, next).await;
+            send_grpc(&channel, &name, next, span, headers).await;
             continue;
         }
-        let mut headers = HeaderMap::new();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         headers.insert("timezone", HeaderValue::from_static("UTC"));
         headers.insert("readtimeutc", headers::value(&next.to_string()));
-        match channel.send(Method::POST, target.clone(), headers, bytes::Bytes::new()).await {
+        let sent = channel.send(Method::POST, target.clone(), headers, bytes::Bytes::new()).await;
+        if let (Some(span), Ok(response)) = (span, &sent) {
+            span.answered(response.status());
+        }
+        match sent {
             Ok(response) if response.status().is_success() => {}
             Ok(response) => {
                 tracing::warn!(name, status = response.status().as_u16(), "the app refused a binding event");
@@ -70,10 +81,23 @@ async fn tick(app: Arc<App>, channel: Arc<AppChannel>, name: String, route: Stri
     }
 }
 
-async fn send_grpc(channel: &AppChannel, name: &str, at: DateTime<Utc>) {
+async fn send_grpc(
+    channel: &AppChannel,
+    name: &str,
+    at: DateTime<Utc>,
+    span: Option<OpenSpan>,
+    mut headers: HeaderMap,
+) {
+    if let Some(span) = &span {
+        headers.insert(GRPC_TRACE_BIN, trace::binary_header(span.context()));
+    }
     let metadata = [("timeZone".to_owned(), "UTC".to_owned()), ("readTimeUTC".to_owned(), at.to_string())];
     let event = BindingEventRequest { name: name.to_owned(), metadata: metadata.into(), ..Default::default() };
-    if let Err(status) = channel.callback().on_binding_event(channel.call(event, HeaderMap::new())).await {
+    let answer = channel.callback().on_binding_event(channel.call(event, headers)).await;
+    if let Some(span) = span {
+        span.ended(&answer);
+    }
+    if let Err(status) = answer {
         tracing::warn!(name, code = ?status.code(), "the app refused a binding event");
     }
 }

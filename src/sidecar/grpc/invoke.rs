@@ -15,6 +15,7 @@ use super::status::{self, plain};
 use super::wire::Caller;
 use crate::sidecar::app::App;
 use crate::sidecar::app_channel::AppChannel;
+use crate::sidecar::spans::OpenSpan;
 use crate::sidecar::trace::TRACEPARENT;
 use crate::sidecar::{headers, invocation, method, trace};
 
@@ -70,7 +71,8 @@ impl Invocation {
             .map_err(|reason| remote(format!("rpc error: code = InvalidArgument desc = {reason}")))?;
         let query = extension.map_or("", |extension| &extension.querystring);
         let target = method::target(&path, query).ok_or_else(|| remote("the method is not a path".to_owned()))?;
-        let headers = self.headers(app, callee);
+        let span = self.span_at(app, callee);
+        let headers = self.headers(app, callee, span.as_ref());
         let body = self.message.data.map(|data| data.value).unwrap_or_default();
 
         let response = channel.send(verb, target, headers, body.into()).await;
@@ -89,22 +91,33 @@ impl Invocation {
         })
     }
 
-    fn headers(&self, app: &App, callee: &App) -> HeaderMap {
+    /// The span of the callee's sidecar; a call to oneself does not leave this one.
+    fn span_at(&self, app: &App, callee: &App) -> Option<OpenSpan> {
+        if app.id == callee.id {
+            return None;
+        }
+        callee.spans.start_local(&callee.id, &self.message.method, self.caller.trace)
+    }
+
+    fn headers(&self, app: &App, callee: &App, span: Option<&OpenSpan>) -> HeaderMap {
         let authority = self.caller.authority.as_deref().filter(|_| !callee.is_grpc());
         let mut headers = headers::of_invocation(&self.metadata, authority);
         if !self.message.content_type.is_empty() && !callee.is_grpc() {
             headers.insert(CONTENT_TYPE, headers::value(&self.message.content_type));
         }
         invocation::introduce(&mut headers, &app.id, &callee.id);
-        headers.insert(TRACEPARENT, trace::header(self.caller.trace));
+        let trace = span.map_or(self.caller.trace, OpenSpan::context);
+        headers.insert(TRACEPARENT, trace::header(trace));
         headers
     }
 
     /// What a gRPC app says, also its errors, is handed over as it is.
     async fn run_grpc(self, app: &App, callee: &App, channel: &AppChannel) -> Result<Response<InvokeResponse>, Status> {
-        let mut headers = self.headers(app, callee);
+        let span = self.span_at(app, callee);
+        let mut headers = self.headers(app, callee, span.as_ref());
         let trace = trace::header(self.caller.trace);
-        headers.insert(trace::GRPC_TRACE_BIN, trace::binary_header(self.caller.trace));
+        let below = span.as_ref().map_or(self.caller.trace, OpenSpan::context);
+        headers.insert(trace::GRPC_TRACE_BIN, trace::binary_header(below));
         let mut done = channel.callback().on_invoke(channel.call(self.message, headers)).await;
         let metadata = match &mut done {
             Ok(response) => response.metadata_mut(),

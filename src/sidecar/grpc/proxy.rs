@@ -5,6 +5,7 @@ use std::sync::Arc;
 use http::uri::PathAndQuery;
 use http::{HeaderMap, Request, Response};
 use http_body_util::BodyExt as _;
+use opentelemetry::trace::SpanKind;
 use tonic::Status;
 use tonic::body::Body;
 
@@ -12,6 +13,7 @@ use super::status;
 use crate::propagation::TraceParent;
 use crate::sidecar::app::App;
 use crate::sidecar::baggage::BAGGAGE;
+use crate::sidecar::spans::OpenSpan;
 use crate::sidecar::trace::{self, GRPC_TRACE_BIN, TRACEPARENT};
 use crate::sidecar::{headers, invocation};
 
@@ -20,6 +22,17 @@ const CALLEE: [&str; 2] = ["dapr-callee-app-id", "dapr-app-id"];
 /// Whether the call names an app to go to.
 pub(super) fn names_an_app(headers: &HeaderMap) -> bool {
     CALLEE.iter().any(|name| headers.contains_key(*name))
+}
+
+/// The span of a call that names an app: a server's at the sidecar of this app, else a client's.
+pub(super) fn start_span<B>(app: &App, request: &Request<B>, parent: Option<TraceParent>) -> Option<OpenSpan> {
+    let headers = request.headers();
+    let callee = CALLEE.iter().find_map(|name| headers.get(*name))?;
+    let kind = if callee.as_bytes() == app.id.as_bytes() { SpanKind::Server } else { SpanKind::Client };
+    let span = app.spans.start(request.uri().path(), kind, parent)?;
+    span.set_prefixed(headers);
+    span.set("dapr.api", request.uri().path());
+    Some(span)
 }
 
 /// Hands the call over as it is: its body and the answer's are streams, its trailers those of the app.
@@ -51,8 +64,18 @@ pub(super) async fn forward(
     if !channel.is_grpc() {
         return Err(unreachable());
     }
+    // The callee's sidecar has a span too, which it does not tell its app of.
+    let span = if is_self { None } else { callee.spans.start(target.path(), SpanKind::Server, trace) };
     let response = channel.forward(target, request).await.map_err(|_| unreachable())?;
-    let mut response = response.map(|body| Body::new(body.map_err(|error| Status::unavailable(error.to_string()))));
+    let mut response = response.map(|body| {
+        Body::new(body.map_err(move |error| {
+            let status = Status::unavailable(error.to_string());
+            if let Some(span) = &span {
+                span.fail(status.message());
+            }
+            status
+        }))
+    });
     if let Some(baggage) = baggage {
         // Each of the two sidecars adds it; the other one is added with all answers.
         response.headers_mut().append(BAGGAGE, baggage);

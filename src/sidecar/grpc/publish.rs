@@ -11,6 +11,7 @@ use super::status::Rich;
 use super::wire::Caller;
 use crate::sidecar::app::App;
 use crate::sidecar::pubsub::{Envelope, Message, PubSub, Publication, is_raw};
+use crate::sidecar::spans::OpenSpan;
 use crate::sidecar::trace;
 
 type Metadata = HashMap<String, String>;
@@ -57,7 +58,7 @@ pub(in crate::sidecar) async fn publish_bulk(
         let data = if target.raw {
             entry.event.into()
         } else {
-            target.envelope(app, &entry.content_type, &entry.event, &metadata, &context)?
+            target.envelope(app, &entry.content_type, &entry.event, &metadata, &context.of_entry(app))?
         };
         messages.push(Message::new(data, metadata.into_iter().collect()));
     }
@@ -144,6 +145,7 @@ struct Context {
     trace: String,
     trace_state: String,
     is_http: bool,
+    span: Option<Arc<OpenSpan>>,
 }
 
 // ===== impl Context =====
@@ -152,6 +154,14 @@ impl Context {
     fn of<R>(request: &Request<R>) -> Self {
         let caller = request.extensions().get::<Caller>().cloned().unwrap_or_default();
         let trace_state = caller.trace_state.filter(|_| caller.trace.is_some()).unwrap_or_default();
-        Self { trace: trace::text(caller.trace), trace_state, is_http: caller.is_http }
+        Self { trace: trace::text(caller.trace), trace_state, is_http: caller.is_http, span: caller.span }
+    }
+
+    /// That of an entry of a bulk, which has a span of its own.
+    fn of_entry(&self, app: &App) -> Self {
+        let suffix = if self.is_http { "" } else { "/" };
+        let span = self.span.as_ref().and_then(|span| span.start_entry(&app.spans, suffix));
+        let trace = span.map_or_else(|| self.trace.clone(), |span| trace::text(span.context()));
+        Self { trace, trace_state: self.trace_state.clone(), is_http: self.is_http, span: None }
     }
 }

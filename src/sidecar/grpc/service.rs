@@ -40,6 +40,7 @@ use dapr::dapr::proto::runtime::v1::{
 use tokio_stream::Stream;
 use tonic::{Request, Response, Status, Streaming};
 
+use super::wire::Caller;
 use super::{
     actors, bindings, configuration, invoke, jobs, locks, metadata, publish, refused, reminders, secrets, state,
     streaming,
@@ -61,6 +62,14 @@ impl Service {
     }
 }
 
+/// Tells the call's span what it is about.
+fn describe<T: 'static>(request: &Request<T>) {
+    let caller = request.extensions().get::<Caller>();
+    if let Some(span) = caller.and_then(|caller| caller.span.as_ref()) {
+        span.describe(request.get_ref());
+    }
+}
+
 macro_rules! dapr_service {
     (
         served { $($served:ident($question:ty) -> $answer:ty => $handler:path;)* }
@@ -71,6 +80,7 @@ macro_rules! dapr_service {
         impl Dapr for Service {
             $(
                 async fn $served(&self, request: Request<$question>) -> Result<Response<$answer>, Status> {
+                    describe(&request);
                     $handler(&self.0, request).await
                 }
             )*

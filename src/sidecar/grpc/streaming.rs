@@ -17,6 +17,7 @@ use super::status::Rich;
 use crate::sidecar::app::App;
 use crate::sidecar::lock::lock;
 use crate::sidecar::pubsub::{EventStream, PubSub, Sink, Subscription, Worker};
+use crate::sidecar::spans::Spans;
 
 type Event = SubscribeTopicEventsResponseAlpha1;
 
@@ -53,7 +54,8 @@ async fn serve(
     sender.send(Ok(initial)).await.map_err(|_| Status::cancelled("the client has gone"))?;
 
     let sink = Sink::Stream(Arc::clone(&stream));
-    let worker = Worker { subscription, pubsub, sink, clock: app.hub.clock };
+    // daprd begins a span for each event here too, and never ends it.
+    let worker = Worker { subscription, pubsub, sink, spans: Spans::default(), clock: app.hub.clock };
     let done = tokio::select! {
         () = worker.run(deliveries) => Ok(()),
         () = sender.closed() => Ok(()),

@@ -21,6 +21,7 @@ use crate::propagation::TraceParent;
 use crate::sidecar::app::App;
 use crate::sidecar::baggage::{self, BAGGAGE};
 use crate::sidecar::fault::Fault;
+use crate::sidecar::spans::OpenSpan;
 use crate::sidecar::trace::GRPC_TRACE_BIN;
 use crate::sidecar::{headers, trace};
 
@@ -29,6 +30,8 @@ const MESSAGE: &str = "grpc-message";
 const DETAILS: &str = "grpc-status-details-bin";
 
 const DAPR: &str = "/dapr.proto.runtime.v1.Dapr/";
+/// Calls whose answers end when their callers have enough.
+const STREAMS: [&str; 3] = ["SubscribeConfiguration", "SubscribeConfigurationAlpha1", "SubscribeTopicEventsAlpha1"];
 const INVOKE: &str = "/dapr.proto.runtime.v1.Dapr/InvokeService";
 
 /// What a handler knows of its caller, besides the metadata.
@@ -39,6 +42,8 @@ pub(in crate::sidecar) struct Caller {
     pub(in crate::sidecar) trace_state: Option<String>,
     pub(in crate::sidecar) authority: Option<String>,
     pub(in crate::sidecar) is_http: bool,
+    /// That of the call, when there are spans.
+    pub(in crate::sidecar) span: Option<Arc<OpenSpan>>,
 }
 
 /// Makes tonic's service look like daprd's.
@@ -62,6 +67,22 @@ impl<S> Wire<S> {
         S: Clone,
     {
         Self { line, ..self.clone() }
+    }
+
+    /// Begins the span of a call, and tells its handler who calls. Gives the context that others are to get.
+    fn introduce<B>(&self, request: &mut Request<B>) -> (Option<TraceParent>, Option<Arc<OpenSpan>>) {
+        let parent = trace::of_grpc(request.headers());
+        let path = request.uri().path();
+        let span = match path.starts_with(DAPR) {
+            true => self.app.spans.start_rpc(path, request.headers(), parent),
+            false => proxy::start_span(&self.app, request, parent),
+        };
+        let span = span.map(Arc::new);
+        let trace = span.as_ref().map_or(parent, |span| span.context());
+        let authority = request.uri().authority().map(ToString::to_string);
+        let caller = Caller { trace, authority, span: span.clone(), ..Caller::default() };
+        request.extensions_mut().insert(caller);
+        (trace, span)
     }
 
     /// # Errors
@@ -105,10 +126,12 @@ where
             Ok(baggage) => baggage,
             Err(reason) => return Box::pin(ready(Ok(trailers_only(Status::invalid_argument(reason))))),
         };
-        let trace = trace::of_grpc(request.headers());
-        let authority = request.uri().authority().map(ToString::to_string);
-        request.extensions_mut().insert(Caller { trace, authority, ..Caller::default() });
-
+        let fault = request.uri().path().strip_prefix(DAPR).and_then(|rpc| self.app.hub.faults.take(rpc));
+        if fault == Some(Fault::GoAway) {
+            self.line.go_away();
+            return Box::pin(pending());
+        }
+        let (trace, span) = self.introduce(&mut request);
         let path = request.uri().path();
         let is_ours = path.starts_with(DAPR);
         // Of what the proxy hands over, the headers are the app's.
@@ -120,36 +143,69 @@ where
             let request = request.map(Body::new);
             return Box::pin(async move {
                 let response = proxy::forward(&app, request, trace).await.unwrap_or_else(|status| status.into_http());
-                Ok(shape.apply(response))
+                Ok(observed(shape.apply(response), span))
             });
         }
-        let fault = path.strip_prefix(DAPR).and_then(|rpc| self.app.hub.faults.take(rpc));
-        let (mut delay, mut lost) = (None, None);
-        match fault {
-            None => {}
-            Some(Fault::GoAway) => {
-                self.line.go_away();
-                return Box::pin(pending());
-            }
+        match &fault {
+            None | Some(Fault::Delay(_) | Fault::Lost(_) | Fault::GoAway) => {}
             Some(Fault::CutBehindHead) => self.line.cut(stream, CutBehind::Head),
             Some(Fault::CutBehindMessage) => self.line.cut(stream, CutBehind::Message),
-            Some(Fault::Delay(by)) => delay = Some(by),
-            Some(Fault::Lost(code)) => lost = Some(Fault::Fail(code)),
-            Some(fault) => return Box::pin(ready(Ok(broken(shape, &fault)))),
+            Some(fault) => return Box::pin(ready(Ok(broken(shape, fault)))),
         }
         let not_ready = self.inner.clone();
-        let mut ready = std::mem::replace(&mut self.inner, not_ready);
-        Box::pin(async move {
-            if let Some(delay) = delay {
-                tokio::time::sleep(delay).await;
+        let ready = std::mem::replace(&mut self.inner, not_ready);
+        Box::pin(handle(ready, request, fault, shape, span))
+    }
+}
+
+/// Lets the handler answer, sooner or later, or to no avail.
+async fn handle<S, B>(
+    mut ready: S,
+    request: Request<B>,
+    fault: Option<Fault>,
+    shape: Shape,
+    span: Option<Arc<OpenSpan>>,
+) -> Result<Response<Body>, Infallible>
+where
+    S: Service<Request<B>, Response = Response<Body>, Error = Infallible>,
+{
+    let is_stream = STREAMS.contains(&request.uri().path().trim_start_matches(DAPR));
+    if let Some(Fault::Delay(delay)) = fault {
+        tokio::time::sleep(delay).await;
+    }
+    let response = ready.call(request).await?;
+    if let Some(Fault::Lost(code)) = fault {
+        return Ok(broken(shape, &Fault::Fail(code)));
+    }
+    let is_unknown = is_unknown_method(response.headers());
+    let response = if is_unknown { status::not_proxied().into_http() } else { response };
+    if is_stream {
+        return Ok(observed(shape.apply(response), span));
+    }
+    end(span.as_deref(), response.headers());
+    drop(span);
+    Ok(shape.apply(response))
+}
+
+/// Ends the span with the answer's last frame.
+fn observed(response: Response<Body>, span: Option<Arc<OpenSpan>>) -> Response<Body> {
+    let Some(span) = span else { return response };
+    end(Some(&*span), response.headers());
+    response.map(|body| {
+        Body::new(body.map_frame(move |frame| {
+            if let Some(trailers) = frame.trailers_ref() {
+                end(Some(&*span), trailers);
             }
-            let response = ready.call(request).await?;
-            if let Some(failure) = lost {
-                return Ok(broken(shape, &failure));
-            }
-            let is_unknown = is_unknown_method(response.headers());
-            Ok(shape.apply(if is_unknown { status::not_proxied().into_http() } else { response }))
-        })
+            frame
+        }))
+    })
+}
+
+/// Where there is a status, and it is an error, the span has failed.
+fn end(span: Option<&OpenSpan>, headers: &HeaderMap) {
+    let status = Status::from_header_map(headers).filter(|status| status.code() != tonic::Code::Ok);
+    if let (Some(span), Some(status)) = (span, status) {
+        span.fail(status.message());
     }
 }
 

@@ -12,6 +12,7 @@ use super::error::{Refusal, of_code};
 use super::{Answer, Call, respond};
 use crate::sidecar::app::App;
 use crate::sidecar::app_channel::AppChannel;
+use crate::sidecar::spans::OpenSpan;
 use crate::sidecar::trace::{TRACEPARENT, TRACESTATE};
 use crate::sidecar::{headers, invocation, method, trace};
 
@@ -26,7 +27,9 @@ pub(super) async fn invoke(call: &Call, id: &str, path: &[&str]) -> Answer {
     let path = method::normalize(&path.join("/")).map_err(|reason| failed(&format!("invalid method: {reason}")))?;
     let mut passed = headers::of_http_invocation(&call.headers);
     invocation::introduce(&mut passed, &call.app.id, &callee.id);
-    passed.insert(TRACEPARENT, trace::header(call.caller.trace));
+    let span =
+        if callee.id == call.app.id { None } else { callee.spans.start_local(&callee.id, &path, call.caller.trace) };
+    passed.insert(TRACEPARENT, trace::header(span.as_ref().map_or(call.caller.trace, OpenSpan::context)));
     if let (Some(_), Some(state)) = (call.caller.trace, &call.caller.trace_state) {
         passed.insert(TRACESTATE, headers::value(state));
     }

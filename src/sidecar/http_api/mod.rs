@@ -6,6 +6,7 @@ mod error;
 mod go_json;
 mod invoke;
 mod pubsub;
+mod span;
 mod state;
 
 use std::collections::HashMap;
@@ -81,11 +82,14 @@ where
         Ok(baggage) => baggage,
         Err(refusal) => return *refusal,
     };
+    let parent = trace::of_http(request.headers());
+    let span = span::start(app, &request, parent).map(Arc::new);
     let caller = Caller {
-        trace: trace::of_http(request.headers()),
+        trace: span.as_ref().map_or(parent, |span| span.context()),
         trace_state: state_of(request.headers()),
         authority: None,
         is_http: true,
+        span: span.clone(),
     };
     let (trace, trace_state) = (caller.trace, caller.trace_state.clone());
     let answer = match Call::read(app, request, caller).await {
@@ -93,6 +97,9 @@ where
         Err(refusal) => Err(refusal),
     };
     let mut response = answer.unwrap_or_else(Refusal::into_response);
+    if let Some(span) = span {
+        span::end(&span, response.status());
+    }
     let headers = response.headers_mut();
     if !headers.contains_key(TRACEPARENT) {
         headers.insert(TRACEPARENT, trace::header(trace));

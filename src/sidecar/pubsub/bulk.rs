@@ -25,6 +25,7 @@ use super::sink::{MAX_ANSWER, Verdict};
 use super::subscription::Bulk;
 use crate::sidecar::app_channel::AppChannel;
 use crate::sidecar::headers;
+use crate::sidecar::spans::OpenSpan;
 use crate::sidecar::stats::Outcome;
 use crate::sidecar::trace::{GRPC_TRACE_BIN, TRACEPARENT};
 
@@ -202,9 +203,16 @@ async fn attempt_http(worker: &Worker, channel: &AppChannel, rule: &Rule, entrie
         kind: TYPE,
     };
     let body = serde_json::to_vec(&body).expect("strings and raw JSON make JSON");
-    let mut headers = headers_of(worker, entries);
+    let spans: Vec<_> = entries.iter().filter_map(|entry| worker.span(&entry.event)).collect();
+    let mut headers = headers_of(worker, entries, spans.last());
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     let sent = channel.send(Method::POST, rule.target.clone(), headers, body.into()).await;
+    for span in spans {
+        match &sent {
+            Ok(response) => span.answered(response.status()),
+            Err(error) => span.fail(error.to_string()),
+        }
+    }
     match sent {
         Err(error) => Verdicts::All(Verdict::Retry(error.to_string())),
         Ok(response) => match response.status() {
@@ -238,7 +246,11 @@ async fn attempt_grpc(worker: &Worker, channel: &AppChannel, rule: &Rule, entrie
         r#type: TYPE.to_owned(),
         path: rule.path.clone(),
     };
-    match send_grpc(channel, request, headers_of(worker, entries)).await {
+    let spans: Vec<_> = entries.iter().filter_map(|entry| worker.span(&entry.event)).collect();
+    let answer = send_grpc(channel, request, headers_of(worker, entries, spans.last())).await;
+    spans.iter().for_each(|span| span.ended(&answer));
+    drop(spans);
+    match answer {
         Ok(response) => {
             let statuses = response.statuses.into_iter();
             Verdicts::Each(statuses.map(|one| (one.entry_id, Verdict::of_status(one.status))).collect())
@@ -266,11 +278,11 @@ async fn send_grpc(
     }
 }
 
-/// The trace context is that of the first entry.
-fn headers_of(worker: &Worker, entries: &[Entry]) -> HeaderMap {
+/// The trace context is that of the last entry's span, or without spans of the first entry.
+fn headers_of(worker: &Worker, entries: &[Entry], span: Option<&OpenSpan>) -> HeaderMap {
     let mut headers = HeaderMap::new();
     headers.insert("pubsubname", headers::value(&worker.subscription.pubsub));
-    let first = entries.first().map(|entry| entry.event.metadata()).unwrap_or_default();
+    let first = entries.first().map(|entry| entry.event.metadata(span)).unwrap_or_default();
     let is_grpc = matches!(&worker.sink, super::Sink::App(channel) if channel.is_grpc());
     for name in [TRACEPARENT, GRPC_TRACE_BIN].into_iter().filter(|name| is_grpc || *name == TRACEPARENT) {
         if let Some(value) = first.get(name) {

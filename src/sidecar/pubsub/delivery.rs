@@ -15,6 +15,7 @@ use super::prepared::Prepared;
 use super::sink::{Sink, Verdict};
 use super::subscription::Subscription;
 use crate::sidecar::clock::Clock;
+use crate::sidecar::spans::{OpenSpan, Spans};
 use crate::sidecar::stats::Outcome;
 
 /// How long daprd tries to publish to a dead letter topic.
@@ -26,6 +27,7 @@ pub(in crate::sidecar) struct Worker {
     pub(in crate::sidecar) subscription: Subscription,
     pub(in crate::sidecar) pubsub: Arc<PubSub>,
     pub(in crate::sidecar) sink: Sink,
+    pub(in crate::sidecar) spans: Spans,
     pub(in crate::sidecar) clock: Clock,
 }
 
@@ -69,7 +71,10 @@ impl Worker {
         };
         let mut retries = 0;
         loop {
-            match self.sink.attempt(&self.subscription, rule, &event).await {
+            let span = self.span(&event);
+            let verdict = self.sink.attempt(&self.subscription, rule, &event, span.as_ref()).await;
+            drop(span);
+            match verdict {
                 Verdict::Success => return Outcome::Delivered,
                 Verdict::Ignore(reason) => {
                     tracing::warn!(?topic, id, reason, "event ignored");
@@ -91,6 +96,11 @@ impl Worker {
                 }
             }
         }
+    }
+
+    /// The span of one attempt to deliver this.
+    pub(super) fn span(&self, event: &Prepared) -> Option<OpenSpan> {
+        self.spans.start_delivery(&self.subscription.topic, event.envelope.trace().as_deref())
     }
 
     /// What needs no app: a message that is no event, and an event that has expired.

@@ -14,6 +14,7 @@ use super::envelope::{Envelope, is_raw};
 use super::routing::Rule;
 use super::subscription::Subscription;
 use crate::propagation::TraceParent;
+use crate::sidecar::spans::OpenSpan;
 use crate::sidecar::trace::{self, TRACEPARENT, TRACESTATE};
 use crate::sidecar::{headers, json};
 
@@ -23,7 +24,9 @@ pub(super) struct Prepared {
     /// The members of the envelope.
     pub(super) event: Value,
     pub(super) body: Bytes,
-    pub(super) headers: HeaderMap,
+    headers: HeaderMap,
+    /// That of a raw message. Only gRPC apps get it, also an empty one.
+    trace_state: Option<HeaderValue>,
 }
 
 // ===== impl Prepared =====
@@ -45,13 +48,26 @@ impl Prepared {
         };
         let headers = headers_of(&envelope, metadata, pubsub);
         let event = envelope.to_value();
-        Ok(Self { envelope, event, body, headers })
+        let trace_state = metadata.get(TRACESTATE).map(|state| headers::value(state));
+        Ok(Self { envelope, event, body, headers, trace_state })
+    }
+
+    /// With the context of the delivery's span, if it has one.
+    pub(super) fn headers(&self, span: Option<&OpenSpan>) -> HeaderMap {
+        let mut headers = self.headers.clone();
+        if let Some(span) = span {
+            headers.insert(TRACEPARENT, trace::header(span.context()));
+        }
+        headers
     }
 
     /// For an app that speaks gRPC: the trace context also in binary.
-    pub(super) fn metadata(&self) -> HeaderMap {
-        let mut metadata = self.headers.clone();
+    pub(super) fn metadata(&self, span: Option<&OpenSpan>) -> HeaderMap {
+        let mut metadata = self.headers(span);
         metadata.remove(CONTENT_TYPE);
+        if let Some(state) = &self.trace_state {
+            metadata.insert(TRACESTATE, state.clone());
+        }
         if let Some(parent) = metadata.get(TRACEPARENT) {
             let context = TraceParent::parse(parent.as_bytes()).ok();
             metadata.insert(trace::GRPC_TRACE_BIN, trace::binary_header(context));

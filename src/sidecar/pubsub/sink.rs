@@ -18,6 +18,7 @@ use super::routing::Rule;
 use super::subscription::Subscription;
 use crate::sidecar::app_channel::AppChannel;
 use crate::sidecar::lock::lock;
+use crate::sidecar::spans::OpenSpan;
 
 /// More than any verdict needs. What is longer is read as daprd reads what is no JSON: success.
 pub(super) const MAX_ANSWER: usize = 4 << 20;
@@ -49,11 +50,22 @@ pub(in crate::sidecar) struct EventStream {
 // ===== impl Sink =====
 
 impl Sink {
-    pub(super) async fn attempt(&self, subscription: &Subscription, rule: &Rule, event: &Prepared) -> Verdict {
+    pub(super) async fn attempt(
+        &self,
+        subscription: &Subscription,
+        rule: &Rule,
+        event: &Prepared,
+        span: Option<&OpenSpan>,
+    ) -> Verdict {
         match self {
             Self::App(channel) if channel.is_grpc() => {
                 let request = event.to_request(subscription, rule);
-                match channel.callback().on_topic_event(channel.call(request, event.metadata())).await {
+                let call = channel.call(request, event.metadata(span));
+                let answer = channel.callback().on_topic_event(call).await;
+                if let Some(span) = span {
+                    span.ended(&answer);
+                }
+                match answer {
                     Ok(response) => Verdict::of_status(response.into_inner().status),
                     Err(status) if status.code() == Code::Unimplemented => {
                         Verdict::Ignore("the app has no OnTopicEvent".to_owned())
@@ -61,14 +73,20 @@ impl Sink {
                     Err(status) => Verdict::Retry(format!("the app answered {:?}", status.code())),
                 }
             }
-            Self::App(channel) => attempt_http(channel, rule, event).await,
+            Self::App(channel) => attempt_http(channel, rule, event, span).await,
             Self::Stream(stream) => stream.attempt(event.to_request(subscription, rule)).await,
         }
     }
 }
 
-async fn attempt_http(channel: &AppChannel, rule: &Rule, event: &Prepared) -> Verdict {
-    let sent = channel.send(Method::POST, rule.target.clone(), event.headers.clone(), event.body.clone()).await;
+async fn attempt_http(channel: &AppChannel, rule: &Rule, event: &Prepared, span: Option<&OpenSpan>) -> Verdict {
+    let sent = channel.send(Method::POST, rule.target.clone(), event.headers(span), event.body.clone()).await;
+    if let Some(span) = span {
+        match &sent {
+            Ok(response) => span.answered(response.status()),
+            Err(error) => span.fail(error.to_string()),
+        }
+    }
     let response = match sent {
         Ok(response) => response,
         Err(error) => return Verdict::Retry(error.to_string()),
