@@ -46,7 +46,7 @@ pub fn decoded(rpc: &str, data: &[u8]) -> Value {
     without_etags(sorted(map))
 }
 
-fn fields_of(fields: &[(&str, String)]) -> Value {
+pub fn fields_of(fields: &[(&str, String)]) -> Value {
     let present = fields.iter().filter(|(_, text)| !text.is_empty());
     present.map(|(name, text)| ((*name).to_owned(), json!([text]))).collect()
 }
@@ -147,7 +147,7 @@ fn quoted(text: &[char], at: &mut usize) -> String {
 }
 
 /// Maps come in any order.
-fn sorted(map: Map<String, Value>) -> Value {
+pub fn sorted(map: Map<String, Value>) -> Value {
     let sort = |(name, value): (String, Value)| {
         let Value::Array(values) = value else { return (name, value) };
         let mut values: Vec<_> =
