@@ -343,7 +343,7 @@ fn parent_of(span: &SpanData) -> String {
 }
 
 fn of_binary(headers: &HeaderMap) -> String {
-    let engine = base64::engine::general_purpose::STANDARD;
+    let engine = base64::engine::general_purpose::STANDARD_NO_PAD;
     let bytes = engine.decode(&headers["grpc-trace-bin"]).unwrap();
     let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
     format!("00-{}-{}-{}", hex(&bytes[2..18]), hex(&bytes[19..27]), hex(&bytes[28..29]))

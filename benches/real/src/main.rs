@@ -130,7 +130,9 @@ impl Bench {
                 let mut turns: Vec<Vec<Turn>> = CANDIDATES.map(|_| Vec::new()).into();
                 for round in 0..=rounds {
                     for turn in 0..CANDIDATES.len() {
-                        let candidate = (turn * (1 + round % 4) + round) % CANDIDATES.len();
+                        // Each is first once, and comes behind another one in every other round.
+                        let turn = if round % 2 == 0 { turn } else { CANDIDATES.len() - 1 - turn };
+                        let candidate = (turn + round) % CANDIDATES.len();
                         let measured = self.turn(call, candidate, in_flight).await;
                         // The first round only warms up.
                         if round > 0 {
