@@ -14,7 +14,9 @@
 //! tonic-tracing-opentelemetry around the channel, and for `receive` that of axum-tracing-opentelemetry around the app;
 //! both go through `tracing`, whose subscriber lets nothing else through.
 //!
-//! CPU is that of this process: caller, runtime, tonic and our layers; for `receive` the app as well.
+//! CPU is that of this process: caller, runtime, tonic and our layers; for `receive` the app as well. So are the writes (system
+//! calls) and the switches (threads that went to sleep). Unlike times, they are the same however busy the machine is: a
+//! layer that made the channel write or wake once more would show there.
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a program that measures")]
 
 #[path = "../../../tests/real/mod.rs"]
@@ -101,6 +103,9 @@ struct Turn {
     p50: f64,
     p99: f64,
     cpu: f64,
+    /// A call: system calls that write, and switches to another thread.
+    writes: f64,
+    switches: f64,
 }
 
 impl Bench {
@@ -122,9 +127,9 @@ impl Bench {
     async fn run(&self, rounds: usize) {
         println!("median of {rounds} rounds of {TURN:?} each; in brackets the quartiles of the rounds\n");
         println!(
-            "| call | in flight | candidate | calls/s | throughput lost | p50 us | p50 added | p99 added | CPU us/call | CPU added |"
+            "| call | in flight | candidate | calls/s | throughput lost | p50 us | p50 added | p99 added | CPU us/call | CPU added | writes/call | switches/call |"
         );
-        println!("| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |");
+        println!("| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |");
         for call in CALLS {
             for in_flight in IN_FLIGHT {
                 let mut turns: Vec<Vec<Turn>> = CANDIDATES.map(|_| Vec::new()).into();
@@ -148,7 +153,7 @@ impl Bench {
     }
 
     async fn turn(&self, call: &str, candidate: usize, in_flight: usize) -> Turn {
-        let (started, cpu) = (Instant::now(), cpu());
+        let (started, cpu, before) = (Instant::now(), cpu(), (written(), switched()));
         let worker = || {
             let (call, handle) = (call.to_owned(), self.handle(call, candidate));
             tokio::spawn(async move {
@@ -164,10 +169,13 @@ impl Bench {
         let workers: Vec<_> = (0..in_flight).map(|_| worker()).collect();
         let mut took: Vec<_> = join_all(workers).await.into_iter().flat_map(Result::unwrap).collect();
         let (elapsed, cpu) = (started.elapsed().as_secs_f64(), cpu_since(&cpu));
+        // A thread that has ended takes its count along.
+        let (writes, switches) = (written() - before.0, switched().saturating_sub(before.1));
         took.sort_by(f64::total_cmp);
         let calls = took.len() as f64;
         let at = |part: f64| took[((calls - 1.0) * part) as usize];
-        Turn { per_second: calls / elapsed, p50: at(0.5), p99: at(0.99), cpu: cpu / calls }
+        let (writes, switches) = (writes as f64 / calls, switches as f64 / calls);
+        Turn { per_second: calls / elapsed, p50: at(0.5), p99: at(0.99), cpu: cpu / calls, writes, switches }
     }
 
     /// The receiving side is measured with a bare caller.
@@ -288,7 +296,7 @@ fn report(call: &str, in_flight: usize, candidate: &str, turns: &[Turn], bare: &
         if candidate == "bare" { "-".to_owned() } else { format!("{middle:+.1}{unit} ({low:+.1} to {high:+.1})") }
     };
     println!(
-        "| {call} | {in_flight} | {candidate} | {:.0} | {} | {:.0} | {} | {} | {:.1} | {} |",
+        "| {call} | {in_flight} | {candidate} | {:.0} | {} | {:.0} | {} | {} | {:.1} | {} | {:.2} | {:.2} |",
         of(|turn| turn.per_second)[1],
         added(lost, " %"),
         of(|turn| turn.p50)[1],
@@ -296,6 +304,8 @@ fn report(call: &str, in_flight: usize, candidate: &str, turns: &[Turn], bare: &
         added(p99, ""),
         of(|turn| turn.cpu)[1],
         added(cpu, ""),
+        of(|turn| turn.writes)[1],
+        of(|turn| turn.switches)[1],
     );
 }
 
@@ -321,8 +331,24 @@ fn cpu_since(before: &HashMap<String, u64>) -> f64 {
     ran.sum::<u64>() as f64 / 1_000.0
 }
 
+/// System calls of this process that write.
+fn written() -> u64 {
+    figure(&fs::read_to_string("/proc/self/io").unwrap(), "syscw")
+}
+
+/// How often our threads went to sleep.
+fn switched() -> u64 {
+    let tasks = fs::read_dir("/proc/self/task").unwrap().filter_map(Result::ok);
+    let statuses = tasks.filter_map(|task| fs::read_to_string(task.path().join("status")).ok());
+    statuses.map(|status| figure(&status, "voluntary_ctxt_switches")).sum()
+}
+
 fn resident() -> u64 {
-    let status = fs::read_to_string("/proc/self/status").unwrap();
-    let line = status.lines().find(|line| line.starts_with("VmRSS")).unwrap();
+    figure(&fs::read_to_string("/proc/self/status").unwrap(), "VmRSS")
+}
+
+/// The number in the line of this name.
+fn figure(text: &str, name: &str) -> u64 {
+    let line = text.lines().find(|line| line.starts_with(name)).unwrap();
     line.split_whitespace().nth(1).unwrap().parse().unwrap()
 }
