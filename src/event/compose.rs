@@ -11,7 +11,8 @@ use super::{
 
 /// An event that is put together from parts: all its texts go into one buffer.
 pub(super) struct Composer<'l> {
-    text: String,
+    /// UTF-8, text by text.
+    text: Vec<u8>,
     attributes: Attributes,
     extensions: Vec<Extension>,
     limits: &'l Limits,
@@ -21,7 +22,7 @@ pub(super) struct Composer<'l> {
 impl<'l> Composer<'l> {
     pub(super) fn new(bytes: usize, limits: &'l Limits) -> Self {
         Self {
-            text: String::with_capacity(bytes),
+            text: Vec::with_capacity(bytes),
             attributes: Attributes::default(),
             extensions: Vec::new(),
             limits,
@@ -31,15 +32,21 @@ impl<'l> Composer<'l> {
 
     /// Adds an attribute or, if the name is none of the specification's, an extension. An empty value is an absent one.
     pub(super) fn text(&mut self, name: &str, value: &str) -> Result<(), Kind> {
+        self.add(name, value.as_bytes(), false)
+    }
+
+    /// As [`text`](Self::text). The value is ASCII; whoever knows that need not look at it again.
+    pub(super) fn ascii(&mut self, name: &str, value: &[u8]) -> Result<(), Kind> {
+        debug_assert!(value.is_ascii(), "the caller has looked");
         self.add(name, value, false)
     }
 
     /// Adds an extension whose value is JSON and no string.
     pub(super) fn json(&mut self, name: &str, json: &str) -> Result<(), Kind> {
-        self.add(name, json, true)
+        self.add(name, json.as_bytes(), true)
     }
 
-    fn add(&mut self, name: &str, value: &str, is_json: bool) -> Result<(), Kind> {
+    fn add(&mut self, name: &str, value: &[u8], is_json: bool) -> Result<(), Kind> {
         let longest = self.limits.attribute_bytes();
         if name.len() > longest || value.len() > longest {
             return Err(Kind::AttributeTooLong { limit: longest });
@@ -52,16 +59,16 @@ impl<'l> Composer<'l> {
             return Ok(());
         }
         let start = self.text.len();
-        self.text.push_str(value);
+        self.text.extend_from_slice(value);
         let value = Text::Slice(start..self.text.len());
         if let Some((attribute, slot)) = self.attributes.slot(name) {
             return set(slot, attribute, value);
         }
-        if self.extensions.iter().any(|known| known.name.in_str(&self.text) == name) {
+        if self.extensions.iter().any(|known| known.name.is(name, &self.text)) {
             return Err(Kind::Duplicate { member: None });
         }
         let start = self.text.len();
-        self.text.push_str(name);
+        self.text.extend_from_slice(name.as_bytes());
         let name = Text::Slice(start..self.text.len());
         if self.extensions.is_empty() {
             // Dapr's own are five.
@@ -74,10 +81,10 @@ impl<'l> Composer<'l> {
     /// The event, with data whose kind follows from its content type.
     pub(super) fn finish(self, data: Bytes) -> Result<CloudEvent, DecodeError> {
         let Attributes { spec_version, data_content_type, .. } = &self.attributes;
-        if spec_version.as_ref().is_some_and(|version| version.in_str(&self.text) != "1.0") {
+        if spec_version.as_ref().is_some_and(|version| !version.is("1.0", &self.text)) {
             return Err(DecodeError::new(Kind::SpecVersion));
         }
-        let payload = Payload::of_bytes(data_content_type.as_ref().map(|text| text.in_str(&self.text)), data);
+        let payload = Payload::of_bytes(data_content_type.as_ref().map(|text| text.get(&self.text)), data);
         if let Payload::Json(json) = &payload
             && self.limits.are_exceeded_by_depth_of_data(json)
         {

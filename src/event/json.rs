@@ -146,7 +146,7 @@ impl<'de, 'l> Members<'de, 'l> {
 
     fn extension(&mut self, name: &str, name_text: Text, value: Token<'de>) -> Result<(), Kind> {
         // There are few: `check` has seen to that.
-        if self.extensions.iter().any(|known| known.name.in_str(self.text) == name) {
+        if self.extensions.iter().any(|known| known.name.is(name, self.text.as_bytes())) {
             return Err(Kind::Duplicate { member: None });
         }
         let (value, is_json) = match string(value)? {
@@ -162,7 +162,7 @@ impl<'de, 'l> Members<'de, 'l> {
     }
 
     fn finish(self, body: &Bytes) -> Result<(Attributes, Vec<Extension>, Payload), Kind> {
-        if self.attributes.spec_version.as_ref().is_some_and(|version| version.in_str(self.text) != "1.0") {
+        if self.attributes.spec_version.as_ref().is_some_and(|version| !version.is("1.0", self.text.as_bytes())) {
             return Err(Kind::SpecVersion);
         }
         let payload = match (self.data, self.data_base64) {
@@ -206,7 +206,7 @@ impl<'de, 'l> Members<'de, 'l> {
 
     /// The JSON text that daprd has made a JSON string, if it may have done so.
     fn wrapped_by_daprd(&self, value: Token<'de>) -> Option<Text> {
-        let came_through_dapr = self.extensions.iter().any(|known| known.name.in_str(self.text) == "pubsubname");
+        let came_through_dapr = self.extensions.iter().any(|known| known.name.is("pubsubname", self.text.as_bytes()));
         let inner = string(value).ok().flatten().filter(|_| came_through_dapr)?;
         (!self.limits.are_exceeded_by_depth_of(inner.in_str(self.text))).then_some(inner)
     }
@@ -244,7 +244,7 @@ pub(super) fn decode_base64(text: &str) -> Result<Vec<u8>, Kind> {
 }
 
 fn is_composite(json: &str) -> bool {
-    json.starts_with(['{', '['])
+    matches!(json.as_bytes().first(), Some(b'{' | b'['))
 }
 
 /// A value as it is written.

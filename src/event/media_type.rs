@@ -1,7 +1,13 @@
 //! Media types, compared without case and without their parameters (RFC 2045, section 5.1).
 
+const JSON: &str = "application/json";
+
 /// Is this media type JSON? CloudEvents 1.0.2, *JSON Event Format*, section 3.1: the subtype is `json` or ends in `+json`.
 pub(super) fn is_json(media_type: &str) -> bool {
+    // Nearly always it is, and written like this.
+    if media_type == JSON {
+        return true;
+    }
     let Some((_, subtype)) = essence(media_type).split_once('/') else { return false };
     subtype.eq_ignore_ascii_case("json")
         || subtype
@@ -13,7 +19,7 @@ pub(super) fn is_json(media_type: &str) -> bool {
 
 /// Is this the one type that daprd itself takes for JSON? (`components-contrib`, `contenttype/utils.go`.)
 pub(super) fn is_json_for_daprd(media_type: &str) -> bool {
-    essence(media_type).eq_ignore_ascii_case("application/json")
+    media_type == JSON || essence(media_type).eq_ignore_ascii_case(JSON)
 }
 
 /// Is this media type text, if its bytes are UTF-8? The types that daprd hands on as a JSON string without loss.

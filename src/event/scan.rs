@@ -4,10 +4,9 @@
 /// One in each byte.
 const ONES: u64 = u64::MAX / 255;
 
-/// A place in a JSON text.
+/// A JSON text.
 pub(super) struct Scanner<'a> {
     text: &'a str,
-    at: usize,
 }
 
 /// A member's name or a value, as it is written.
@@ -20,238 +19,315 @@ pub(super) struct Token<'a> {
     pub(super) is_escaped: bool,
 }
 
+impl Token<'_> {
+    pub(super) const fn end(&self) -> usize {
+        self.start + self.json.len()
+    }
+
+    fn is_string(&self) -> bool {
+        self.json.as_bytes().first() == Some(&b'"')
+    }
+}
+
 /// The text is not JSON.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Invalid;
 
 impl<'a> Scanner<'a> {
     pub(super) const fn new(text: &'a str) -> Self {
-        Self { text, at: 0 }
+        Self { text }
     }
 
     /// Calls `each` with the members of the object that the text is.
     pub(super) fn members<E: From<Invalid>>(
-        mut self,
+        &self,
         mut each: impl FnMut(Token<'a>, Token<'a>) -> Result<(), E>,
     ) -> Result<(), E> {
-        self.expect(b'{').ok_or(Invalid)?;
-        let mut is_over = self.next() == Some(b'}');
-        while !is_over {
-            let name = self.token(string).ok_or(Invalid)?;
-            self.expect(b':').ok_or(Invalid)?;
-            let value = self.token(value).ok_or(Invalid)?;
-            each(name, value)?;
-            is_over = match self.next() {
-                Some(b'}') => true,
-                Some(b',') => {
-                    self.at += 1;
-                    false
+        let json = self.text.as_bytes();
+        let mut at = behind(json, 0, b'{').ok_or(Invalid)?;
+        let end = match behind(json, at, b'}') {
+            Some(end) => end,
+            None => loop {
+                let name = self.token(space(json, at)).filter(Token::is_string).ok_or(Invalid)?;
+                at = behind(json, name.end(), b':').ok_or(Invalid)?;
+                let value = self.token(space(json, at)).ok_or(Invalid)?;
+                at = value.end();
+                each(name, value)?;
+                match behind(json, at, b'}') {
+                    Some(end) => break end,
+                    None => at = behind(json, at, b',').ok_or(Invalid)?,
                 }
-                _ => return Err(Invalid.into()),
-            };
-        }
-        self.at += 1;
-        if self.next().is_none() { Ok(()) } else { Err(Invalid.into()) }
+            },
+        };
+        if space(json, end) == json.len() { Ok(()) } else { Err(Invalid.into()) }
     }
 
-    fn token(&mut self, step: impl FnOnce(&[u8], usize) -> Option<Stepped>) -> Option<Token<'a>> {
-        self.next();
-        let start = self.at;
-        let Stepped { end, is_escaped } = step(self.text.as_bytes(), start)?;
-        self.at = end;
+    fn token(&self, start: usize) -> Option<Token<'a>> {
+        let json = self.text.as_bytes();
+        let (end, is_escaped) =
+            if peek(json, start) == b'"' { read_string(json, start + 1) } else { (value(json, start)?, false) };
         Some(Token { json: self.text.get(start..end)?, start, is_escaped })
     }
-
-    /// The next byte that is no white space; the place is then at it.
-    fn next(&mut self) -> Option<u8> {
-        self.at = space(self.text.as_bytes(), self.at);
-        self.text.as_bytes().get(self.at).copied()
-    }
-
-    fn expect(&mut self, byte: u8) -> Option<()> {
-        (self.next()? == byte).then(|| self.at += 1)
-    }
 }
 
-// What follows steps over a part of the text that begins at a place, and says where it ends. Places are passed by value, so
-// that they stay in registers.
+// What follows steps over a part of the text that begins at a place, and says where it ends: `NOWHERE`, if the part is not
+// there. Places are passed and given back by value, so that they stay in registers.
 
-struct Stepped {
-    end: usize,
-    is_escaped: bool,
-}
+/// Where no text is: whatever is looked for there, is not there either.
+const NOWHERE: usize = usize::MAX;
 
+/// The byte at a place. Behind the end it is NUL, which JSON has nowhere.
 #[inline]
-fn space(json: &[u8], mut at: usize) -> usize {
-    while let Some(b' ' | b'\n' | b'\t' | b'\r') = json.get(at) {
+fn peek(json: &[u8], at: usize) -> u8 {
+    json.get(at).copied().unwrap_or(0)
+}
+
+/// Where the next byte is that is no white space.
+#[inline]
+fn space(json: &[u8], at: usize) -> usize {
+    if peek(json, at) > b' ' { at } else { behind_space(json, at) }
+}
+
+#[inline(never)]
+fn behind_space(json: &[u8], mut at: usize) -> usize {
+    while let b'\t' | b'\n' | b'\r' | b' ' = peek(json, at) {
         at += 1;
     }
     at
 }
 
-/// A value of any depth: that costs a bit a level, and not the stack. A string may have escapes.
-fn value(json: &[u8], mut at: usize) -> Option<Stepped> {
+/// A value of any depth: that costs a bit a level, and not the stack.
+#[inline(never)]
+fn value(json: &[u8], mut at: usize) -> Option<usize> {
     let mut open = Open::default();
+    let mut is_named = false;
     loop {
-        let mut is_escaped = false;
-        match *json.get(at)? {
-            b'"' => Stepped { end: at, is_escaped } = string(json, at)?,
-            b'-' | b'0'..=b'9' => at = number(json, at)?,
-            bracket @ (b'{' | b'[') => {
-                at = space(json, at + 1);
-                let is_object = bracket == b'{';
-                // In ASCII, a closing bracket comes two after its opening one.
-                if *json.get(at)? == bracket + 2 {
-                    at += 1;
-                } else {
-                    open.push(is_object);
-                    if is_object {
-                        at = name(json, at)?;
+        if is_named {
+            at = behind(json, at, b'"')?;
+            at = behind(json, name(json, at), b':')?;
+        }
+        let byte = peek(json, at);
+        // The usual first: what is told by a table of jumps takes longer.
+        at = if byte == b'"' {
+            string(json, at + 1)
+        } else if byte.is_ascii_digit() || byte == b'-' {
+            number(json, at, byte)
+        } else {
+            match byte {
+                b'{' | b'[' => {
+                    is_named = byte == b'{';
+                    // In ASCII, a closing bracket comes two after its opening one.
+                    match behind(json, at + 1, byte + 2) {
+                        Some(at) => at,
+                        None => {
+                            open.push(is_named);
+                            at += 1;
+                            continue;
+                        }
                     }
+                }
+                b't' => literal(json, at, b"true"),
+                b'f' => literal(json, at, b"false"),
+                b'n' => literal(json, at, b"null"),
+                b'\t' | b'\n' | b'\r' | b' ' => {
+                    is_named = false;
+                    at = behind_space(json, at);
                     continue;
                 }
+                _ => return None,
             }
-            b't' => at = literal(json, at, b"true")?,
-            b'f' => at = literal(json, at, b"false")?,
-            b'n' => at = literal(json, at, b"null")?,
-            _ => return None,
-        }
+        };
         // Behind a value: what ends its brackets, up to a comma.
-        let is_object = loop {
-            let Some(is_object) = open.last() else { return Some(Stepped { end: at, is_escaped }) };
-            at = space(json, at);
-            match *json.get(at)? {
-                b',' => break is_object,
+        loop {
+            let Some(is_object) = open.last() else { return (at != NOWHERE).then_some(at) };
+            let byte = peek(json, at);
+            if byte == b',' {
+                is_named = is_object;
+                break;
+            }
+            match byte {
                 b'}' if is_object => open.pop(),
                 b']' if !is_object => open.pop(),
+                b'\t' | b'\n' | b'\r' | b' ' => {
+                    at = behind_space(json, at);
+                    continue;
+                }
                 _ => return None,
             }
             at += 1;
-        };
-        at = space(json, at + 1);
-        if is_object {
-            at = name(json, at)?;
         }
-    }
-}
-
-/// A member's name, up to its value.
-#[inline]
-fn name(json: &[u8], at: usize) -> Option<usize> {
-    let at = space(json, string(json, at)?.end);
-    (*json.get(at)? == b':').then(|| space(json, at + 1))
-}
-
-#[inline]
-fn string(json: &[u8], mut at: usize) -> Option<Stepped> {
-    if *json.get(at)? != b'"' {
-        return None;
-    }
-    at += 1;
-    let mut is_escaped = false;
-    loop {
-        at = special(json, at)?;
-        match *json.get(at)? {
-            b'"' => return Some(Stepped { end: at + 1, is_escaped }),
-            b'\\' => {
-                is_escaped = true;
-                at += escape(json.get(at + 1..)?)?;
-            }
-            _ => return None,
-        }
-    }
-}
-
-#[inline]
-fn number(json: &[u8], mut at: usize) -> Option<usize> {
-    if json.get(at) == Some(&b'-') {
         at += 1;
+    }
+}
+
+/// The place behind this one byte, before which there may be white space.
+#[inline]
+fn behind(json: &[u8], at: usize, byte: u8) -> Option<usize> {
+    if peek(json, at) == byte {
+        return Some(at + 1);
+    }
+    let at = space(json, at);
+    (peek(json, at) == byte).then(|| at + 1)
+}
+
+/// The rest of a member's name, behind its opening quote: a string, but mostly a short one.
+#[inline]
+fn name(json: &[u8], at: usize) -> usize {
+    let Some(first) = json.get(at..).and_then(<[u8]>::first_chunk) else { return string(json, at) };
+    match special_in(first) {
+        Some(ahead) if peek(json, at + ahead) == b'"' => at + ahead + 1,
+        Some(ahead) => escaped(json, at + ahead),
+        None => string(json, at + 8),
+    }
+}
+
+/// The rest of a string, behind its opening quote.
+#[inline(never)]
+fn string(json: &[u8], at: usize) -> usize {
+    let at = special(json, at);
+    if peek(json, at) == b'"' { at + 1 } else { escaped(json, at) }
+}
+
+/// The rest of a string, from a backslash on.
+#[inline(never)]
+fn escaped(json: &[u8], mut at: usize) -> usize {
+    loop {
+        match peek(json, at) {
+            b'"' => return at + 1,
+            b'\\' => at = special(json, escape(json, at)),
+            _ => return NOWHERE,
+        }
+    }
+}
+
+/// As [`string`], and whether it has escapes.
+#[inline]
+fn read_string(json: &[u8], at: usize) -> (usize, bool) {
+    let first = json.get(at..).and_then(<[u8]>::first_chunk).and_then(special_in);
+    let at = first.map_or_else(|| special(json, at), |ahead| at + ahead);
+    if peek(json, at) == b'"' { (at + 1, false) } else { (escaped(json, at), true) }
+}
+
+#[inline]
+fn number(json: &[u8], mut at: usize, mut byte: u8) -> usize {
+    if byte == b'-' {
+        at += 1;
+        byte = peek(json, at);
     }
     // What follows a leading zero is looked at by whoever expects a comma.
-    at = if json.get(at) == Some(&b'0') { at + 1 } else { digits(json, at)? };
-    if json.get(at) == Some(&b'.') {
-        at = digits(json, at + 1)?;
+    (at, byte) = if byte == b'0' { (at + 1, peek(json, at + 1)) } else { digits(json, at, byte) };
+    if byte == b'.' {
+        (at, byte) = digits(json, at + 1, peek(json, at + 1));
     }
-    if let Some(b'e' | b'E') = json.get(at) {
-        at += 1;
-        if let Some(b'+' | b'-') = json.get(at) {
-            at += 1;
-        }
-        at = digits(json, at)?;
+    if byte | 0x20 == b'e' {
+        let is_signed = matches!(peek(json, at + 1), b'+' | b'-');
+        at += 1 + usize::from(is_signed);
+        (at, _) = digits(json, at, peek(json, at));
     }
-    Some(at)
+    at
 }
 
-/// At least one.
+/// At least one, the first of which is this; and the byte behind them.
 #[inline]
-fn digits(json: &[u8], start: usize) -> Option<usize> {
-    let mut at = start;
-    while json.get(at).is_some_and(u8::is_ascii_digit) {
-        at += 1;
+fn digits(json: &[u8], mut at: usize, mut byte: u8) -> (usize, u8) {
+    if !byte.is_ascii_digit() {
+        return (NOWHERE, 0);
     }
-    (at > start).then_some(at)
+    while byte.is_ascii_digit() {
+        at += 1;
+        byte = peek(json, at);
+    }
+    (at, byte)
 }
 
-fn literal(json: &[u8], at: usize, literal: &[u8]) -> Option<usize> {
-    let end = at + literal.len();
-    (json.get(at..end)? == literal).then_some(end)
+#[inline(never)]
+fn literal(json: &[u8], at: usize, literal: &[u8]) -> usize {
+    match json.get(at..) {
+        Some(rest) if rest.starts_with(literal) => at + literal.len(),
+        _ => NOWHERE,
+    }
 }
 
 /// Where the next quote, backslash or control character is.
-fn special(json: &[u8], mut at: usize) -> Option<usize> {
-    while let Some(bytes) = json.get(at..)?.first_chunk::<8>() {
-        let bytes = u64::from_le_bytes(*bytes);
-        // The highest bit of each ASCII byte that is less than another, after Mycroft: exact for the lowest of them. With one
-        // bit changed, a quote comes right behind the control characters.
-        let below =
-            |changed: u8, least: u8| (bytes ^ (ONES * u64::from(changed))).wrapping_sub(ONES * u64::from(least));
-        let found = (below(0b10, (b'"' ^ 0b10) + 1) | below(b'\\', 1)) & !bytes & (ONES << 7);
-        if found != 0 {
-            return Some(at + found.trailing_zeros() as usize / 8);
+#[inline(always)] // A call of its own would take as long as most texts.
+fn special(json: &[u8], at: usize) -> usize {
+    let mut rest = json.get(at..).unwrap_or_default();
+    while let Some((bytes, behind)) = rest.split_first_chunk::<16>() {
+        // Without a way out of it, this is a few instructions.
+        if bytes.iter().fold(false, |found, byte| found | (byte ^ 0b10 <= 0b10_0000) | (*byte == b'\\')) {
+            break;
         }
-        at += 8;
+        rest = behind;
     }
-    let rest = json.get(at..)?;
-    rest.iter().position(|byte| matches!(byte, b'"' | b'\\' | 0..b' ')).map(|ahead| at + ahead)
+    while let Some((bytes, behind)) = rest.split_first_chunk() {
+        if let Some(ahead) = special_in(bytes) {
+            return json.len() - rest.len() + ahead;
+        }
+        rest = behind;
+    }
+    match rest.iter().position(|byte| matches!(byte, b'"' | b'\\' | 0..b' ')) {
+        Some(ahead) => json.len() - rest.len() + ahead,
+        None => NOWHERE,
+    }
 }
 
-/// How long the escape is that goes on with these bytes, its backslash included.
-fn escape(rest: &[u8]) -> Option<usize> {
-    match rest.first()? {
-        b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't' => Some(2),
-        b'u' => rest.get(1..5)?.iter().all(u8::is_ascii_hexdigit).then_some(6),
-        _ => None,
+/// How far ahead the first of them is in these bytes.
+#[inline]
+fn special_in(bytes: &[u8; 8]) -> Option<usize> {
+    let bytes = u64::from_le_bytes(*bytes);
+    // The highest bit of each ASCII byte that is less than another, after Mycroft: exact for the lowest of them. With one bit
+    // changed, a quote comes right behind the control characters.
+    let below = |changed: u8, least: u8| (bytes ^ (ONES * u64::from(changed))).wrapping_sub(ONES * u64::from(least));
+    let found = (below(0b10, (b'"' ^ 0b10) + 1) | below(b'\\', 1)) & !bytes & (ONES << 7);
+    (found != 0).then(|| found.trailing_zeros() as usize / 8)
+}
+
+/// An escape, which begins with a backslash.
+fn escape(json: &[u8], at: usize) -> usize {
+    match peek(json, at + 1) {
+        b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't' => at + 2,
+        b'u' => match json.get(at + 2..at + 6) {
+            Some(digits) if digits.iter().all(u8::is_ascii_hexdigit) => at + 6,
+            _ => NOWHERE,
+        },
+        _ => NOWHERE,
     }
 }
 
 /// The brackets that are open: one bit each, set for an object.
-#[derive(Default)]
 struct Open {
-    depth: usize,
-    /// The innermost ones, up to 64.
+    /// The innermost ones, up to 63, behind a bit that is always set.
     inner: u64,
     outer: Vec<u64>,
 }
 
+impl Default for Open {
+    fn default() -> Self {
+        Self { inner: 1, outer: Vec::new() }
+    }
+}
+
 impl Open {
+    #[inline]
     fn push(&mut self, is_object: bool) {
-        if self.depth.is_multiple_of(64) && self.depth > 0 {
+        if self.inner >> 63 == 1 {
             self.outer.push(self.inner);
+            self.inner = 1;
         }
         self.inner = self.inner << 1 | u64::from(is_object);
-        self.depth += 1;
     }
 
+    #[inline]
     fn pop(&mut self) {
         self.inner >>= 1;
-        self.depth -= 1;
-        if self.depth.is_multiple_of(64) && self.depth > 0 {
-            self.inner = self.outer.pop().unwrap_or_default();
+        if self.inner == 1 {
+            self.inner = self.outer.pop().unwrap_or(1);
         }
     }
 
+    #[inline]
     fn last(&self) -> Option<bool> {
-        (self.depth > 0).then_some(self.inner & 1 == 1)
+        (self.inner > 1).then_some(self.inner & 1 == 1)
     }
 }
 
@@ -363,6 +439,21 @@ mod tests {
             compare(&format!("{{\"a\":{open}1{close}}}"));
             compare(&format!("{{\"a\":{open}1,{close}}}"));
             compare(&format!("{{\"a\":{open}1{}]]}}", &close[2..]));
+        }
+    }
+
+    #[test]
+    fn what_ends_a_string_is_found_wherever_it_stands() {
+        for special in
+            ["\"", "\\\"", "\\\\", "\\", "\\u00e4", "\\u00", "\u{1f}", "\0", "\n", " ", "!", "#", "ä", "\u{80}"]
+        {
+            for length in 0..70 {
+                for at in 0..=length {
+                    let (ahead, behind) = ("a".repeat(at), "b".repeat(length - at));
+                    compare(&format!("{{\"{ahead}{special}{behind}\":\"{ahead}{special}{behind}\"}}"));
+                    compare(&format!("{{\"n\":[\"{ahead}{special}{behind}\",{{\"{ahead}{special}{behind}\":1}}]}}"));
+                }
+            }
         }
     }
 

@@ -11,7 +11,7 @@ pub(super) enum Text {
 }
 
 impl Text {
-    pub(super) fn get<'a>(&'a self, buffer: &'a Bytes) -> &'a str {
+    pub(super) fn get<'a>(&'a self, buffer: &'a [u8]) -> &'a str {
         match self {
             Self::Slice(range) => buffer
                 .get(range.clone())
@@ -26,6 +26,14 @@ impl Text {
         match self {
             Self::Slice(range) => &buffer[range.clone()],
             Self::Owned(text) => text,
+        }
+    }
+
+    /// Does it say this?
+    pub(super) fn is(&self, text: &str, buffer: &[u8]) -> bool {
+        match self {
+            Self::Slice(range) => range.len() == text.len() && buffer.get(range.clone()) == Some(text.as_bytes()),
+            Self::Owned(owned) => **owned == *text,
         }
     }
 
