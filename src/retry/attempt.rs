@@ -24,21 +24,30 @@ pub(super) type Attempted<B, E> = (Result<Response<ResponseBody<B>>, E>, Verdict
 
 pin_project! {
     /// One attempt: the inner call, and then as much of the response as it takes to judge it.
-    pub(super) struct Attempt<F, B: Body> {
-        // Polled until it is ready, once.
-        #[pin]
-        future: F,
-        // Then the response is looked into; kept here while its body is waited for.
-        response: Option<Response<ResponseBody<B>>>,
-        // Data of a small answer that was read so far.
-        read: BytesMut,
+    #[project = AttemptProj]
+    pub(super) enum Attempt<F, B: Body> {
+        Calling {
+            #[pin]
+            future: F,
+        },
+        // The body has to be waited for.
+        Judging {
+            judged: Option<Judged<B>>,
+        },
     }
+}
+
+/// A response that is being looked into.
+pub(super) struct Judged<B: Body> {
+    response: Response<ResponseBody<B>>,
+    /// Data of a small answer that was read so far.
+    read: BytesMut,
 }
 
 impl<F, B: Body> Attempt<F, B> {
     #[inline]
     pub(super) fn new(future: F) -> Self {
-        Self { future, response: None, read: BytesMut::new() }
+        Self::Calling { future }
     }
 }
 
@@ -50,16 +59,15 @@ where
     E: 'static,
 {
     pub(super) fn poll_judged(
-        self: Pin<&mut Self>,
+        mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         settings: &Settings,
         plan: &Plan,
     ) -> Poll<Attempted<B, E>> {
-        let this = self.project();
-        let mut response = match this.response.take() {
-            Some(response) => response,
-            None => match ready!(this.future.poll(cx)) {
-                Ok(response) => response.map(ResponseBody::untouched),
+        let mut judged = match self.as_mut().project() {
+            AttemptProj::Judging { judged } => judged.take().expect("polled after it was ready"),
+            AttemptProj::Calling { future } => match ready!(future.poll(cx)) {
+                Ok(response) => Judged { response: response.map(ResponseBody::untouched), read: BytesMut::new() },
                 Err(error) => {
                     let verdict = Verdict::of_error(&error);
                     return Poll::Ready((Err(error), verdict));
@@ -67,13 +75,13 @@ where
             },
         };
         let verdict = match &settings.inbound {
-            None => judge(cx, settings, plan, &mut response),
-            Some(inbound) => judge_inbound(cx, inbound, plan, &mut response, this.read),
+            None => judge(cx, settings, plan, &mut judged.response),
+            Some(inbound) => judge_inbound(cx, inbound, plan, &mut judged.response, &mut judged.read),
         };
         match verdict {
-            Poll::Ready(verdict) => Poll::Ready((Ok(response), verdict)),
+            Poll::Ready(verdict) => Poll::Ready((Ok(judged.response), verdict)),
             Poll::Pending => {
-                *this.response = Some(response);
+                self.set(Self::Judging { judged: Some(judged) });
                 Poll::Pending
             }
         }

@@ -10,7 +10,8 @@ use http_body::{Body, Frame, SizeHint};
 /// The response body of [`Retry`](super::Retry): the inner one, with what was looked at put back in front.
 pub struct ResponseBody<B: Body> {
     first: Front<B::Error>,
-    second: Front<B::Error>,
+    /// Only of a small answer that was read to its end.
+    second: Option<Box<Front<B::Error>>>,
     inner: B,
 }
 
@@ -23,12 +24,15 @@ enum Front<E> {
 
 impl<B: Body> ResponseBody<B> {
     pub(super) const fn untouched(inner: B) -> Self {
-        Self { first: Front::Nothing, second: Front::Nothing, inner }
+        Self { first: Front::Nothing, second: None, inner }
     }
 
     /// The next frame, in front of all that follows.
     pub(super) fn put_back(&mut self, frame: Result<Frame<Bytes>, B::Error>) {
-        self.second = std::mem::replace(&mut self.first, Front::new(frame));
+        let behind = std::mem::replace(&mut self.first, Front::new(frame));
+        if !behind.is_nothing() {
+            self.second = Some(Box::new(behind));
+        }
     }
 
     pub(super) const fn inner(&mut self) -> &mut B {
@@ -74,7 +78,9 @@ where
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
         if let Some(frame) = self.first.take() {
-            self.first = std::mem::replace(&mut self.second, Front::Nothing);
+            if let Some(second) = self.second.take() {
+                self.first = *second;
+            }
             return Poll::Ready(Some(frame));
         }
         Pin::new(&mut self.inner).poll_frame(cx)
@@ -85,7 +91,7 @@ where
     }
 
     fn size_hint(&self) -> SizeHint {
-        let ahead = self.first.len() + self.second.len();
+        let ahead = self.first.len() + self.second.as_deref().map_or(0, Front::len);
         let inner = self.inner.size_hint();
         let mut hint = SizeHint::new();
         hint.set_lower(inner.lower().saturating_add(ahead));

@@ -13,7 +13,7 @@ use super::{
     attempt::{Attempt, Attempted},
     budget::Permit,
     evidence::{Evidence, Verdict},
-    kept::Kept,
+    kept::{Carried, Kept},
     layer::Settings,
     pushback::Pushback,
     safety::Plan,
@@ -70,11 +70,12 @@ impl<S, B: ReplayableBody> Call<S, B> {
     pub(super) fn new(
         service: S,
         head: &request::Parts,
+        carried: Carried,
         source: B::Source,
         plan: Plan,
         settings: Arc<Settings>,
     ) -> Self {
-        let kept = Kept::new(head);
+        let kept = Kept::new(head, carried);
         let deadline = match &settings.inbound {
             Some(inbound) => Some(Deadline::after(inbound.within)),
             None => kept.deadline(),

@@ -14,6 +14,23 @@ pub(super) struct Kept {
     extensions: KeptExtensions,
 }
 
+/// What a request's extensions are, as far as one look tells: each look costs.
+pub(super) struct Carried {
+    /// Put there by tonic's clients.
+    pub(super) grpc: Option<GrpcMethod<'static>>,
+    /// How many there are beside it: mostly none.
+    pub(super) others: usize,
+}
+
+impl Carried {
+    #[inline]
+    pub(super) fn by(extensions: &Extensions) -> Self {
+        let grpc = extensions.get::<GrpcMethod<'static>>().cloned();
+        let others = extensions.len() - usize::from(grpc.is_some());
+        Self { grpc, others }
+    }
+}
+
 enum KeptExtensions {
     /// Those that nearly every call has, and no other.
     Known {
@@ -25,7 +42,7 @@ enum KeptExtensions {
 
 impl Kept {
     #[inline]
-    pub(super) fn new(head: &request::Parts) -> Self {
+    pub(super) fn new(head: &request::Parts, carried: Carried) -> Self {
         let mut headers = Vec::with_capacity(head.headers.len());
         for (name, value) in &head.headers {
             headers.push((name.clone(), value.clone()));
@@ -35,7 +52,7 @@ impl Kept {
             uri: head.uri.clone(),
             version: head.version,
             headers,
-            extensions: KeptExtensions::new(&head.extensions),
+            extensions: KeptExtensions::new(&head.extensions, carried),
         }
     }
 
@@ -74,13 +91,11 @@ impl Kept {
 }
 
 impl KeptExtensions {
-    fn new(extensions: &Extensions) -> Self {
-        let grpc = extensions.get::<GrpcMethod<'static>>();
-        // Each look costs, and behind tonic's own there is mostly nothing to look for.
-        let others = extensions.len() - usize::from(grpc.is_some());
+    #[inline]
+    fn new(extensions: &Extensions, Carried { grpc, others }: Carried) -> Self {
         let deadline = if others == 0 { None } else { extensions.get::<Deadline>() };
         if others == usize::from(deadline.is_some()) {
-            Self::Known { grpc: grpc.cloned(), deadline: deadline.cloned() }
+            Self::Known { grpc, deadline: deadline.cloned() }
         } else {
             Self::Any(extensions.clone())
         }
@@ -94,7 +109,7 @@ mod tests {
     use http::{Request, Version};
     use tonic::GrpcMethod;
 
-    use super::{Kept, KeptExtensions};
+    use super::{Carried, Kept, KeptExtensions};
     use crate::deadline::Deadline;
 
     #[tokio::test(start_paused = true)]
@@ -109,7 +124,7 @@ mod tests {
             .into_parts();
         head.extensions.insert(GrpcMethod::new("S", "M"));
         head.extensions.insert(Deadline::after(Duration::from_secs(1)));
-        let kept = Kept::new(&head);
+        let kept = Kept::new(&head, Carried::by(&head.extensions));
         assert!(matches!(kept.extensions, KeptExtensions::Known { .. }));
         let made = kept.head();
         assert_eq!((&made.method, &made.uri, made.version), (&head.method, &head.uri, head.version));
@@ -121,7 +136,7 @@ mod tests {
 
         head.extensions.insert(7_u8);
         head.headers.insert("grpc-timeout", "2m".parse().unwrap());
-        let kept = Kept::new(&head);
+        let kept = Kept::new(&head, Carried::by(&head.extensions));
         assert_eq!(kept.deadline().unwrap().remaining(), Duration::from_millis(2));
         let made = kept.head();
         assert_eq!(made.extensions.get::<u8>(), Some(&7));

@@ -2,9 +2,8 @@
 
 use bytes::Bytes;
 use http::{HeaderMap, Method, Request, header};
-use tonic::GrpcMethod;
 
-use super::{InboundRetry, RetryPolicy, evidence::Evidence, proto::Fields};
+use super::{InboundRetry, RetryPolicy, evidence::Evidence, kept::Carried, proto::Fields};
 use crate::{
     classify::Protocol,
     rpc::{Rpc, Safety, Streaming},
@@ -41,19 +40,21 @@ pub(super) struct Plan {
 
 impl Plan {
     /// `None`: whatever comes of this call, it is not sent again.
-    pub(super) fn new<B>(policy: &RetryPolicy, request: &Request<B>) -> Option<Self> {
+    pub(super) fn new<B>(policy: &RetryPolicy, request: &Request<B>) -> Option<(Self, Carried)> {
         let found = Rpc::lookup(request.uri().path());
         if found.is_some_and(|rpc| rpc.safety() == Safety::Never) {
             return None;
         }
-        let protocol = Protocol::of(request.headers());
+        let carried = Carried::by(request.extensions());
+        // What tonic's clients mark is gRPC, and the mark is found sooner than the header.
+        let protocol = if carried.grpc.is_some() { Protocol::Grpc } else { Protocol::of(request.headers()) };
         let rpc = found.filter(|_| protocol == Protocol::Grpc);
         let by_path = match (protocol, rpc) {
             (Protocol::Grpc, Some(rpc)) => rpc.safety(),
             (Protocol::Grpc, None) => Safety::Effect,
             (Protocol::Http, _) => safety_of_http(request),
         };
-        let said = if by_path == Safety::Never { None } else { said_by_user(policy, request) };
+        let said = if by_path == Safety::Never { None } else { said_by_user(policy, request, &carried) };
         let unary = match (protocol, rpc) {
             (Protocol::Http, _) => false,
             (Protocol::Grpc, Some(rpc)) => match rpc.streaming() {
@@ -71,7 +72,7 @@ impl Plan {
         if safety == Safety::Never {
             return None;
         }
-        Some(Self { protocol, rpc, safety, look_into_body: said.is_none() && rpc.is_some(), unary })
+        Some((Self { protocol, rpc, safety, look_into_body: said.is_none() && rpc.is_some(), unary }, carried))
     }
 
     /// May the call be sent again after this?
@@ -103,10 +104,9 @@ impl Plan {
 }
 
 /// A method's override by the policy, else a marker in the request. The marker is nearer to the call: it wins.
-fn said_by_user<B>(policy: &RetryPolicy, request: &Request<B>) -> Option<Safety> {
+fn said_by_user<B>(policy: &RetryPolicy, request: &Request<B>, carried: &Carried) -> Option<Safety> {
     let extensions = request.extensions();
-    // Most calls carry what tonic puts there, and nothing else.
-    if extensions.len() > usize::from(extensions.get::<GrpcMethod<'static>>().is_some()) {
+    if carried.others > 0 {
         if extensions.get::<NotIdempotent>().is_some() {
             return Some(Safety::Effect);
         }
@@ -172,17 +172,18 @@ fn is_conditional(headers: &HeaderMap) -> bool {
 
 impl Plan {
     /// Of a delivery to a handler of ours.
-    pub(super) fn inbound<B>(retry: &InboundRetry, request: &Request<B>) -> Option<Self> {
+    pub(super) fn inbound<B>(retry: &InboundRetry, request: &Request<B>) -> Option<(Self, Carried)> {
         if !retry.covers(request.uri().path()) || request.extensions().get::<NotIdempotent>().is_some() {
             return None;
         }
-        Some(Self {
+        let plan = Self {
             protocol: Protocol::of(request.headers()),
             rpc: Rpc::lookup(request.uri().path()),
             // That it may run again is what switching this on says.
             safety: Safety::IdempotentWrite,
             look_into_body: false,
             unary: true,
-        })
+        };
+        Some((plan, Carried::by(request.extensions())))
     }
 }

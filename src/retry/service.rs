@@ -9,8 +9,8 @@ use http_body::Body;
 use tower_service::Service;
 
 use super::{
-    ReplayableBody, ResponseBody, ResponseFuture, RetryPolicy, attempt::Attempt, call::Call, layer::Settings,
-    safety::Plan,
+    ReplayableBody, ResponseBody, ResponseFuture, RetryPolicy, attempt::Attempt, call::Call, kept::Carried,
+    layer::Settings, safety::Plan,
 };
 
 /// The service that [`RetryLayer`](super::RetryLayer) makes.
@@ -66,7 +66,7 @@ where
     }
 
     fn call(&mut self, request: Request<ReqBody>) -> Self::Future {
-        let Some(plan) = self.settings.plan(&request) else {
+        let Some((plan, carried)) = self.settings.plan(&request) else {
             return ResponseFuture::passing(self.inner.call(request));
         };
         let (head, body) = request.into_parts();
@@ -78,7 +78,7 @@ where
         let body = ReqBody::next_body(&mut source).expect("nothing has read of the body yet");
         // The clone is for later, and not ready: each attempt asks again. The one that is ready makes the first.
         let not_ready = self.inner.clone();
-        let call = Call::new(not_ready, &head, source, plan, self.settings.clone());
+        let call = Call::new(not_ready, &head, carried, source, plan, self.settings.clone());
         let attempt = Attempt::new(self.inner.call(Request::from_parts(head, body)));
         ResponseFuture::first(attempt, call)
     }
@@ -86,7 +86,7 @@ where
 
 impl Settings {
     /// `None`: whatever comes of this call, it is not sent again.
-    fn plan<B>(&self, request: &Request<B>) -> Option<Plan> {
+    fn plan<B>(&self, request: &Request<B>) -> Option<(Plan, Carried)> {
         if self.policy.is_off() {
             return None;
         }
