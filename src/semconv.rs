@@ -45,6 +45,8 @@ pub(crate) const MESSAGING_OPERATION: &str = "messaging.operation.name";
 pub(crate) const MESSAGING_OPERATION_TYPE: &str = "messaging.operation.type";
 pub(crate) const MESSAGING_DESTINATION: &str = "messaging.destination.name";
 pub(crate) const MESSAGING_MESSAGE_ID: &str = "messaging.message.id";
+/// Of a batch. Never on the span of a single message.
+pub(crate) const MESSAGING_MESSAGE_COUNT: &str = "messaging.batch.message_count";
 /// The value of `messaging.system`: which broker stands behind the component is not known to the app.
 pub(crate) const MESSAGING_DAPR: &str = "dapr";
 

@@ -105,9 +105,18 @@ async fn a_publish_is_a_producer_span_named_after_its_topic() {
         assert_eq!(attribute(&span, key).as_deref(), Some(value), "{key}");
     }
 
-    let request = BulkPublishRequest { pubsub_name: "pubsub".into(), topic: "bulk".into(), ..Default::default() };
+    assert_eq!(attribute(&span, "messaging.batch.message_count"), None);
+
+    let request = BulkPublishRequest {
+        pubsub_name: "pubsub".into(),
+        topic: "bulk".into(),
+        entries: vec![Default::default(); 3],
+        ..Default::default()
+    };
     client.bulk_publish_event(request).await.unwrap();
-    assert_eq!(spans.named("publish_bulk bulk").span_kind, SpanKind::Producer);
+    let span = spans.named("publish_bulk bulk");
+    assert_eq!(span.span_kind, SpanKind::Producer);
+    assert_eq!(attribute(&span, "messaging.batch.message_count").as_deref(), Some("3"));
 }
 
 #[tokio::test]

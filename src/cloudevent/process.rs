@@ -15,8 +15,6 @@ use crate::{
     spans::SpanSource,
 };
 
-/// How many events a batch has. Never on the span of a single event.
-const MESSAGE_COUNT: &str = "messaging.batch.message_count";
 /// The longest attribute that becomes one of the span's, in bytes.
 const MAX_TEXT: usize = 1024;
 /// The longest topic in a span's name, in bytes.
@@ -109,7 +107,7 @@ fn describe(subject: Subject<'_>, span: &SpanRef<'_>) {
         }
         Subject::Many(batch) => {
             let count = i64::try_from(batch.entries().len()).unwrap_or(i64::MAX);
-            span.set_attribute(KeyValue::new(MESSAGE_COUNT, count));
+            span.set_attribute(KeyValue::new(semconv::MESSAGING_MESSAGE_COUNT, count));
         }
     }
 }

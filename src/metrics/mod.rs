@@ -56,7 +56,6 @@
 
 mod active;
 mod bound;
-mod bulk;
 mod dapr;
 mod instruments;
 mod key;

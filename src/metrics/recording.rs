@@ -6,7 +6,6 @@ use opentelemetry::KeyValue;
 use tonic::Code;
 
 use super::{
-    bulk,
     key::Key,
     series::{CallResult, Series},
     shared::Shared,
@@ -15,7 +14,7 @@ use crate::{
     classify::{Protocol, Side},
     intern::Name,
     observe::{Call, End, Recording, RequestWatch, ResponseHead},
-    rpc::{Names, Streaming},
+    rpc::{Names, Streaming, bulk},
     semconv::method_of_path,
 };
 
@@ -140,7 +139,11 @@ impl Rare {
             Box::new(Self {
                 unproven_method: method_of_path(call.uri().path()).filter(|_| is_unproven).map(str::to_owned),
                 late: is_late.then(Late::default),
-                messages: bulk::messages(call.rpc, call.first_message),
+                messages: call
+                    .rpc
+                    .zip(call.first_message)
+                    .and_then(|(rpc, frame)| bulk::entries(rpc, frame))
+                    .unwrap_or(1),
                 request_size: if is_sized { content_length(call) } else { None },
                 attributes,
             })

@@ -30,6 +30,7 @@
 //! Names become attributes of spans and metrics, so only those are read that the configuration of a system bounds:
 //! components, app ids, actor types and topics. Keys, ids, methods and payloads are never looked at.
 
+pub(crate) mod bulk;
 mod class;
 mod condition;
 mod index;

@@ -39,7 +39,7 @@
 //! | exchange | name | kind |
 //! | --- | --- | --- |
 //! | gRPC call | `dapr.proto.runtime.v1.Dapr/GetState` | CLIENT / SERVER |
-//! | publish | `publish orders` | PRODUCER |
+//! | publish | `publish orders`; `publish_bulk orders`, which says how many messages it has | PRODUCER |
 //! | HTTP, inbound | `POST /orders/{id}`; the method alone if the route is not known | SERVER |
 //! | HTTP, outbound | `POST` | CLIENT |
 //!

@@ -15,7 +15,7 @@ use crate::{
     classify::{Protocol, Side},
     intern::{Interner, NAMES, ROUTES},
     observe::Call,
-    rpc::{Names, Rpc, Safety},
+    rpc::{Names, Rpc, Safety, bulk},
     semconv::{self, ServerAddress, method_of_path, name_key},
     url::{capped_query, redacted_url},
 };
@@ -101,6 +101,9 @@ fn grpc(settings: &Settings, call: &Call<'_>) -> (Cow<'static, str>, Vec<KeyValu
     attributes.push(KeyValue::new(semconv::MESSAGING_SYSTEM, semconv::MESSAGING_DAPR));
     attributes.push(KeyValue::new(semconv::MESSAGING_OPERATION, operation));
     attributes.push(KeyValue::new(semconv::MESSAGING_OPERATION_TYPE, "send"));
+    if let Some(count) = call.first_message.and_then(|message| bulk::entries(rpc, message)) {
+        attributes.push(KeyValue::new(semconv::MESSAGING_MESSAGE_COUNT, i64::try_from(count).unwrap_or(i64::MAX)));
+    }
     let Some(topic) = call.names.destination else { return (rpc.full_method().into(), attributes) };
     let (name, topic) = kept_pair(&NAMES, operation, topic);
     attributes.push(KeyValue::new(semconv::MESSAGING_DESTINATION, topic));

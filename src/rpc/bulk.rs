@@ -1,6 +1,6 @@
-//! How many messages a publish carries, read off the wire.
+//! How many messages a bulk publish carries, read off the wire.
 
-use crate::rpc::Rpc;
+use super::Rpc;
 
 /// More entries than this are not counted: daprd's own limit of a request (4 MiB) is reached long before with payloads of
 /// any use.
@@ -9,18 +9,20 @@ const MAX_ENTRIES: u64 = 10_000;
 /// `BulkPublishRequest.entries`.
 const ENTRIES: u64 = 3;
 
-/// The number of messages: 1, or the entries of a bulk publish as far as its first frame holds them. Steps over values
-/// without reading them.
-pub(super) fn messages(rpc: Option<&Rpc>, first_frame: Option<&[u8]>) -> u64 {
-    let is_bulk = rpc.is_some_and(|rpc| rpc.method().starts_with("Bulk"));
+/// The entries of a bulk publish, as far as its first frame holds them. `None` of any other call, and if the frame is
+/// compressed. Steps over values without reading them.
+pub(crate) fn entries(rpc: &Rpc, first_frame: &[u8]) -> Option<u64> {
+    if !rpc.method().starts_with("Bulk") {
+        return None;
+    }
     // The prefix of gRPC: not compressed, and four bytes of length.
-    match first_frame.and_then(|frame| frame.split_first_chunk()) {
-        Some(([0, _, _, _, _], message)) if is_bulk => entries(message),
-        _ => 1,
+    match first_frame.split_first_chunk() {
+        Some(([0, _, _, _, _], message)) => Some(count(message)),
+        _ => None,
     }
 }
 
-fn entries(mut message: &[u8]) -> u64 {
+fn count(mut message: &[u8]) -> u64 {
     let mut entries = 0;
     while entries < MAX_ENTRIES {
         let Some(tag) = varint(&mut message) else { break };
@@ -56,12 +58,11 @@ mod tests {
     use dapr::dapr::proto::runtime::v1::{BulkPublishRequest, BulkPublishRequestEntry};
     use prost::Message;
 
-    use super::messages;
-    use crate::rpc::Rpc;
+    use super::{Rpc, entries};
 
     #[test]
     fn entries_are_counted_and_nothing_else() {
-        let bulk = Rpc::lookup("/dapr.proto.runtime.v1.Dapr/BulkPublishEvent");
+        let bulk = Rpc::lookup("/dapr.proto.runtime.v1.Dapr/BulkPublishEvent").unwrap();
         for count in [0, 1, 250] {
             let entry = BulkPublishRequestEntry { entry_id: "1".into(), event: vec![7; 300], ..Default::default() };
             let request = BulkPublishRequest {
@@ -72,21 +73,21 @@ mod tests {
             };
             let mut frame = vec![0; 5];
             frame.extend(request.encode_to_vec());
-            assert_eq!(messages(bulk, Some(&frame)), count as u64);
+            assert_eq!(entries(bulk, &frame), Some(count as u64));
             frame[0] = 1; // compressed
-            assert_eq!(messages(bulk, Some(&frame)), 1);
+            assert_eq!(entries(bulk, &frame), None);
         }
-        assert_eq!(messages(bulk, None), 1);
-        assert_eq!(messages(Rpc::lookup("/dapr.proto.runtime.v1.Dapr/PublishEvent"), Some(&[0; 64])), 1);
+        let publish = Rpc::lookup("/dapr.proto.runtime.v1.Dapr/PublishEvent").unwrap();
+        assert_eq!(entries(publish, &[0; 64]), None);
     }
 
     #[test]
     fn garbage_is_bounded() {
-        let bulk = Rpc::lookup("/dapr.proto.runtime.v1.Dapr/BulkPublishEvent");
+        let bulk = Rpc::lookup("/dapr.proto.runtime.v1.Dapr/BulkPublishEvent").unwrap();
         let endless: Vec<u8> = [0; 5].into_iter().chain([0x1a, 0].repeat(1_000_000)).collect();
-        assert_eq!(messages(bulk, Some(&endless)), super::MAX_ENTRIES);
+        assert_eq!(entries(bulk, &endless), Some(super::MAX_ENTRIES));
         for garbage in [&[0, 0, 0, 0, 0, 0xff][..], &[0, 0, 0, 0, 9, 0x1a, 0xff, 1], &[0, 0], &[]] {
-            assert!(messages(bulk, Some(garbage)) <= 1);
+            assert!(entries(bulk, garbage).unwrap_or_default() <= 1);
         }
     }
 }
