@@ -23,6 +23,7 @@ use opentelemetry::trace::{SpanKind, Status};
 use opentelemetry_sdk::metrics::{InMemoryMetricExporter, PeriodicReader, SdkMeterProvider};
 use serde::Deserialize;
 use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tower::ServiceExt;
 use tower_dapr::{
     cloudevent::CloudEventLayer,
@@ -589,4 +590,76 @@ fn delivery_to(path: &str, body: &str) -> Request<Body> {
 
 async fn text(response: axum::response::Response) -> String {
     String::from_utf8(response.into_body().collect().await.unwrap().to_bytes().to_vec()).unwrap()
+}
+
+// ===== handlers that do not read their request =====
+
+/// A connection of one app, as a client has it.
+fn connect(app: Router) -> tokio::io::DuplexStream {
+    let (client, server) = tokio::io::duplex(1024);
+    tokio::spawn(async move {
+        let service = hyper_util::service::TowerToHyperService::new(app);
+        let connection = hyper::server::conn::http1::Builder::new();
+        let _ = connection.serve_connection(hyper_util::rt::TokioIo::new(server), service).await;
+    });
+    client
+}
+
+/// The status of the next answer.
+async fn status(client: &mut tokio::io::DuplexStream) -> io::Result<String> {
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        head.push(client.read_u8().await?);
+    }
+    let head = String::from_utf8(head).unwrap();
+    let length = head.lines().find_map(|line| line.strip_prefix("content-length: ")).unwrap();
+    client.read_exact(&mut vec![0; length.parse().unwrap()]).await?;
+    Ok(head[9..12].to_owned())
+}
+
+#[tokio::test]
+async fn a_handler_that_does_not_read_its_request_keeps_the_connection() {
+    let unread = Subscriptions::new()
+        .binding("cron", async || Outcome::Success)
+        .binding("full", async || Outcome::Retry)
+        .job("nightly", async || Outcome::Drop);
+    let mut client = connect(router(unread));
+    let body = vec![b'x'; 1 << 20];
+    for (path, expected) in [("/cron", "200"), ("/full", "500"), ("/job/nightly", "404"), ("/cron", "200")] {
+        let head = format!("POST {path} HTTP/1.1\r\nhost: a\r\ncontent-length: {}\r\n\r\n", body.len());
+        client.write_all(head.as_bytes()).await.unwrap();
+        client.write_all(&body).await.unwrap();
+        assert_eq!(status(&mut client).await.unwrap(), expected, "{path}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_handler_does_not_read_is_not_waited_for_without_end() {
+    let unread = Subscriptions::new().binding("cron", async || Outcome::Success);
+    let mut client = connect(router(unread.with_cloud_event_layer(CloudEventLayer::new())));
+    let start = tokio::time::Instant::now();
+    client.write_all(b"POST /cron HTTP/1.1\r\nhost: a\r\ncontent-length: 9\r\n\r\nabc").await.unwrap();
+    assert_eq!(status(&mut client).await.unwrap(), "200");
+    assert_eq!(start.elapsed(), Duration::from_secs(1));
+
+    // Nor is it read without end.
+    let limits = Limits::default().with_bytes(1000);
+    let small = Subscriptions::new().binding("cron", async || Outcome::Success);
+    let mut client = connect(router(small.with_cloud_event_layer(CloudEventLayer::new().with_limits(limits))));
+    let endless = async {
+        client.write_all(b"POST /cron HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n").await?;
+        loop {
+            client.write_all(b"4\r\nabcd\r\n").await?;
+        }
+        #[allow(unreachable_code, reason = "names the type")]
+        Ok::<(), io::Error>(())
+    };
+    assert!(endless.await.is_err());
+}
+
+#[tokio::test]
+async fn a_body_that_is_read_is_handed_on_as_it_is() {
+    let echo = Subscriptions::new().binding("echo", async |body: axum::body::Bytes| body);
+    let request = Request::post("/echo").body(Body::from("as it is")).unwrap();
+    assert_eq!(text(router(echo).oneshot(request).await.unwrap()).await, "as it is");
 }

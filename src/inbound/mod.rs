@@ -90,6 +90,7 @@ mod document;
 mod error;
 mod extract;
 mod layer;
+mod read_out;
 mod rejected;
 mod require_api_token;
 mod routes;

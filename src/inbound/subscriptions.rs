@@ -3,6 +3,7 @@ use std::{any::type_name, fmt};
 use axum::{
     Router,
     handler::Handler,
+    middleware::from_fn_with_state,
     routing::{MethodRouter, get, post},
 };
 use bytes::Bytes;
@@ -14,6 +15,7 @@ use super::{
     catch_panic::CatchPanicLayer,
     document::Document,
     error::{Problem, SubscriptionError, Target},
+    read_out::read_out,
     routes::{CONFIG, HEALTHZ, MAX_TOPICS, Routes, SUBSCRIBE, check_name, check_topic},
     settle,
 };
@@ -85,6 +87,10 @@ impl<S: Clone + Send + Sync + 'static> Subscriptions<S> {
     /// An answer of 2xx is done; anything else is not acknowledged. [`Outcome::Retry`](crate::event::Outcome::Retry),
     /// [`Rejected`](super::Rejected) and a panic are answered with 500,
     /// [`Outcome::Drop`](crate::event::Outcome::Drop) with 200: a binding has no dead letters.
+    ///
+    /// What the handler leaves of the body is read before it is answered, for at most a second and up to the limit of
+    /// events ([`Limits::bytes`](crate::event::Limits::bytes)): Dapr would take a connection that is closed before it has
+    /// sent everything for a failure. The same holds for [`job`](Self::job).
     pub fn binding<H, T>(mut self, binding: impl Into<Binding>, handler: H) -> Self
     where
         H: Handler<T, S>,
@@ -187,20 +193,22 @@ impl<S: Clone + Send + Sync + 'static> Subscriptions<S> {
             // The panic is caught outside, where the span has seen it.
             router = router.route(&path, handler.route_layer((CatchPanicLayer, layer)));
         }
+        let read_out = from_fn_with_state(self.layer.limits().bytes(), read_out);
         let mut bindings = Vec::new();
         for (Binding { name, route }, handler) in self.bindings {
             let path = route.unwrap_or_else(|| format!("/{name}"));
             let target = Target::Binding { name: name.clone() };
             take(&mut routes, &name, &path, target)?;
             // daprd asks with OPTIONS whether the app wants the binding.
-            let handler = handler.route_layer((settle::binding(), CatchPanicLayer)).options(async || ());
+            let handler =
+                handler.route_layer((read_out.clone(), settle::binding(), CatchPanicLayer)).options(async || ());
             router = router.route(&path, handler);
             bindings.push((name, path));
         }
         for (name, handler) in self.jobs {
             let path = format!("/job/{name}");
             take(&mut routes, &name, &path, Target::Job { name: name.clone() })?;
-            router = router.route(&path, handler.route_layer((settle::job(), CatchPanicLayer)));
+            router = router.route(&path, handler.route_layer((read_out.clone(), settle::job(), CatchPanicLayer)));
         }
         let Self { health, config, layer, api_token, .. } = self;
         Ok(Built { router, health, document, config, bindings, layer, api_token })

@@ -1,0 +1,90 @@
+//! A handler may answer before it has read its request. hyper then closes the connection, and whoever is still sending (Go's
+//! client in daprd) sees a broken pipe in place of the answer: done, and delivered again. So the rest is read out first.
+
+use std::{
+    future::poll_fn,
+    pin::{Pin, pin},
+    sync::{Arc, Mutex, PoisonError},
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use axum::{
+    body::{Body, Bytes},
+    extract::{Request, State},
+    middleware::Next,
+    response::Response,
+};
+use http_body::{Body as _, Frame, SizeHint};
+
+/// How long the rest is waited for. It is under way, or does not come.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// Middleware: answers when the request was read, up to this many bytes beyond what the handler has read.
+pub(super) async fn read_out(State(limit): State<usize>, request: Request, next: Next) -> Response {
+    let rest = Rest::default();
+    let response = next.run(request.map(|body| Body::new(Lent { body, is_over: false, rest: rest.clone() }))).await;
+    if let Some(body) = rest.take() {
+        // Whatever comes of it: the answer stands.
+        let _ = tokio::time::timeout(PATIENCE, discard(body, limit)).await;
+    }
+    response
+}
+
+async fn discard(body: Body, limit: usize) {
+    let (mut body, mut left) = (pin!(body), limit);
+    while let Some(Ok(frame)) = poll_fn(|cx| body.as_mut().poll_frame(cx)).await {
+        match left.checked_sub(frame.data_ref().map_or(0, Bytes::len)) {
+            Some(less) => left = less,
+            None => return,
+        }
+    }
+}
+
+/// Where a body is left that was not read to its end.
+#[derive(Clone, Default)]
+struct Rest(Arc<Mutex<Option<Body>>>);
+
+impl Rest {
+    fn take(&self) -> Option<Body> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
+    fn leave(&self, body: Body) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(body);
+    }
+}
+
+/// A request's body, as the handler has it.
+struct Lent {
+    body: Body,
+    is_over: bool,
+    rest: Rest,
+}
+
+impl http_body::Body for Lent {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        let polled = Pin::new(&mut self.body).poll_frame(cx);
+        self.is_over = matches!(polled, Poll::Ready(None | Some(Err(_))));
+        polled
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+impl Drop for Lent {
+    fn drop(&mut self) {
+        if !self.is_over && !self.body.is_end_stream() {
+            self.rest.leave(std::mem::take(&mut self.body));
+        }
+    }
+}
