@@ -59,10 +59,33 @@ impl<T> Bulk<T> {
     }
 
     /// Handles the events one after the other.
-    pub async fn each<F, V>(mut self, mut handle: F) -> Outcomes
+    ///
+    /// `handle` may use what the handler has, as `shop` here. If it is `async move`, it has to give each event's future what
+    /// that is to own: `move |event| { let shop = shop.clone(); async move { .. } }`.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// use axum::extract::State;
+    /// use tower_dapr::{event::{Outcome, Outcomes}, inbound::{Bulk, Subscriptions, Topic}};
+    ///
+    /// #[derive(Clone)]
+    /// struct Shop;
+    /// # impl Shop { async fn reserve(&self, _: u32) -> Outcome { Outcome::Success } }
+    ///
+    /// async fn reserve_all(State(shop): State<Shop>, bulk: Bulk<u32>) -> Outcomes {
+    ///     bulk.each(async |event| shop.reserve(event.data).await).await
+    /// }
+    ///
+    /// let subscriptions = Subscriptions::new().topic(Topic::new("pubsub", "orders").bulk(100, Duration::from_millis(50)), reserve_all);
+    /// # let _: Subscriptions<Shop> = subscriptions;
+    /// ```
+    ///
+    /// If the future is dropped, none of the events is answered for: they are delivered again.
+    pub async fn each<F, Fut>(mut self, mut handle: F) -> Outcomes
     where
-        F: AsyncFnMut(Event<T>) -> V,
-        V: IntoOutcome,
+        F: FnMut(Event<T>) -> Fut,
+        Fut: Future<Output: IntoOutcome>,
     {
         for BulkEntry { id, event, .. } in self.entries {
             self.outcomes.set(&id, handle(event).await.into_outcome());
