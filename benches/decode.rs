@@ -6,19 +6,19 @@
 //! | `typed` | data as the handler's type: ours, cloudevents-sdk 0.9, serde_json in one pass into an owned struct, sonic-rs the same |
 //! | `binary` | attributes from headers: ours, cloudevents-sdk 0.9 |
 //!
-//! Last numbers, shortest times of interleaved rounds on a busy machine (2 cores of an Intel Xeon, Rust 1.95, November 2026);
-//! behind them, ours as a share of it:
+//! Last numbers, shortest times of interleaved rounds (2 virtual cores of an Intel Xeon, Rust 1.95, November 2026); behind
+//! them, ours as a share of it, which differs by 0.02 from run to run:
 //!
 //! | scenario | 256 B | 4 KiB | 64 KiB | 1 MiB |
 //! | --- | --- | --- | --- | --- |
-//! | envelope: ours | 0.88 us | 4.1 us | 53 us | 859 us |
-//! | `RawValue` | 0.88 us, 1.00 | 4.0 us, 1.03 | 54 us, 0.99 | 853 us, 1.01 |
-//! | typed: ours | 1.5 us | 13.8 us | 202 us | 3.1 ms |
-//! | cloudevents-sdk | 7.7 us, 0.20 | 61 us, 0.23 | 914 us, 0.22 | 22 ms, 0.14 |
-//! | serde_json | 1.6 us, 0.92 | 13.4 us, 1.04 | 191 us, 1.06 | 2.7 ms, 1.15 |
-//! | sonic-rs | 1.6 us, 0.94 | 12.7 us, 1.09 | 186 us, 1.09 | 2.6 ms, 1.17 |
-//! | binary: ours | 0.65 us | 0.67 us | 0.71 us | 1.0 us |
-//! | cloudevents-sdk | 2.0 us, 0.33 | 2.3 us, 0.30 | 4.0 us, 0.18 | 41 us, 0.02 |
+//! | envelope: ours | 0.82 us | 3.3 us | 42 us | 665 us |
+//! | `RawValue` | 1.0 us, 0.80 | 4.5 us, 0.73 | 58 us, 0.73 | 926 us, 0.72 |
+//! | typed: ours | 1.4 us | 12.9 us | 182 us | 3.2 ms |
+//! | cloudevents-sdk | 7.4 us, 0.19 | 63 us, 0.20 | 831 us, 0.22 | 20 ms, 0.16 |
+//! | serde_json | 1.7 us, 0.85 | 12.7 us, 1.01 | 179 us, 1.01 | 3.4 ms, 0.95 |
+//! | sonic-rs | 1.6 us, 0.88 | 11.9 us, 1.09 | 171 us, 1.06 | 3.2 ms, 1.00 |
+//! | binary: ours | 0.77 us | 0.71 us | 0.77 us | 1.4 us |
+//! | cloudevents-sdk | 3.6 us, 0.22 | 3.8 us, 0.19 | 5.6 us, 0.14 | 58 us, 0.02 |
 //!
 //! The envelope is 1 allocation at any length of data.
 //!

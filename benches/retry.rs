@@ -7,17 +7,17 @@
 //! * `not retryable`: in `RetryLayer`, a call that is never sent again (`Shutdown`), and a policy that is off.
 //! * `tonic body`: in `RetryLayer`, with the body type of tonic's channel, which cannot be cloned; `tonic bare` is its floor.
 //!
-//! Last numbers, shortest times on a busy machine (2 cores of an Intel Xeon, Rust 1.95, November 2026), and instructions as
-//! valgrind counts them; behind `+` what a layer adds:
+//! Last numbers, shortest times (2 virtual cores of an Intel Xeon, Rust 1.95, November 2026), and instructions as valgrind
+//! counts them; behind `+` what a layer adds:
 //!
 //! | scenario | time | instructions | allocations |
 //! | --- | --- | --- | --- |
-//! | bare | 320 ns | 3,442 | 5 |
-//! | tower | + 400 ns | + 2,887 | + 5 |
-//! | retryable | + 403 ns | + 2,598 | + 1 |
-//! | not retryable, by the call | + 56 ns | + 357 | 0 |
-//! | not retryable, by the policy | + 26 ns | + 249 | 0 |
-//! | tonic body | + 546 ns | + 3,352 | + 3 |
+//! | bare | 325 ns | 3,442 | 5 |
+//! | tower | + 392 ns | + 2,899 | + 5 |
+//! | retryable | + 359 ns | + 2,304 | + 1 |
+//! | not retryable, by the call | + 51 ns | + 358 | 0 |
+//! | not retryable, by the policy | + 29 ns | + 249 | 0 |
+//! | tonic body | + 500 ns | + 3,058 | + 3 |
 //!
 //! Run with `cargo bench --bench retry`. It prints the allocations per call first, and the shortest times.
 #![allow(missing_docs, reason = "a bench")]
