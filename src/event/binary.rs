@@ -6,7 +6,7 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, header::CONTENT_TYPE};
 use percent_encoding::percent_decode;
 
-use super::{CloudEvent, DecodeError, Limits, compose::Composer, error::Kind};
+use super::{CloudEvent, DecodeError, Limits, compose::Composer, error::Kind, scan::ONES};
 
 /// Whose headers these are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -103,7 +103,6 @@ fn decode_value(value: &[u8]) -> Result<Value<'_>, Kind> {
 
 /// Is it ASCII, and is there a percent sign in it? One look for both: few values have either.
 fn look_at(value: &[u8]) -> (bool, bool) {
-    const ONES: u64 = u64::MAX / 255;
     const HIGHEST: u64 = ONES << 7;
     let (mut high, mut percent) = (0, 0);
     let mut word = |bytes: &[u8; 8]| {

@@ -2,7 +2,7 @@
 //! Of the reason why it does not take a text it says nothing: that is left to `serde_json`, whose errors have a place.
 
 /// One in each byte.
-const ONES: u64 = u64::MAX / 255;
+pub(super) const ONES: u64 = u64::MAX / 255;
 
 /// A JSON text.
 pub(super) struct Scanner<'a> {
@@ -173,19 +173,29 @@ fn behind(json: &[u8], at: usize, byte: u8) -> Option<usize> {
 /// The rest of a member's name, behind its opening quote: a string, but mostly a short one.
 #[inline]
 fn name(json: &[u8], at: usize) -> usize {
-    let Some(first) = json.get(at..).and_then(<[u8]>::first_chunk) else { return string(json, at) };
-    match special_in(first) {
-        Some(ahead) if peek(json, at + ahead) == b'"' => at + ahead + 1,
-        Some(ahead) => escaped(json, at + ahead),
-        None => string(json, at + 8),
+    match near(json, at) {
+        Some(special) => closed(json, special),
+        None => string(json, at),
     }
 }
 
 /// The rest of a string, behind its opening quote.
 #[inline(never)]
 fn string(json: &[u8], at: usize) -> usize {
-    let at = special(json, at);
-    if peek(json, at) == b'"' { at + 1 } else { escaped(json, at) }
+    closed(json, special(json, at))
+}
+
+/// As [`string`], and whether it has escapes.
+#[inline]
+fn read_string(json: &[u8], at: usize) -> (usize, bool) {
+    let special = near(json, at).unwrap_or_else(|| special(json, at));
+    (closed(json, special), peek(json, special) != b'"')
+}
+
+/// The rest of a string, from the first quote, backslash or control character on.
+#[inline]
+fn closed(json: &[u8], special: usize) -> usize {
+    if peek(json, special) == b'"' { special + 1 } else { escaped(json, special) }
 }
 
 /// The rest of a string, from a backslash on.
@@ -198,14 +208,6 @@ fn escaped(json: &[u8], mut at: usize) -> usize {
             _ => return NOWHERE,
         }
     }
-}
-
-/// As [`string`], and whether it has escapes.
-#[inline]
-fn read_string(json: &[u8], at: usize) -> (usize, bool) {
-    let first = json.get(at..).and_then(<[u8]>::first_chunk).and_then(special_in);
-    let at = first.map_or_else(|| special(json, at), |ahead| at + ahead);
-    if peek(json, at) == b'"' { (at + 1, false) } else { (escaped(json, at), true) }
 }
 
 #[inline]
@@ -246,6 +248,13 @@ fn literal(json: &[u8], at: usize, literal: &[u8]) -> usize {
         Some(rest) if rest.starts_with(literal) => at + literal.len(),
         _ => NOWHERE,
     }
+}
+
+/// As [`special`], if it is among the next eight bytes.
+#[inline]
+fn near(json: &[u8], at: usize) -> Option<usize> {
+    let bytes = json.get(at..)?.first_chunk()?;
+    special_in(bytes).map(|ahead| at + ahead)
 }
 
 /// Where the next quote, backslash or control character is.

@@ -2,8 +2,7 @@
 //! client in daprd) sees a broken pipe in place of the answer: done, and delivered again. So the rest is read out first.
 
 use std::{
-    future::poll_fn,
-    pin::{Pin, pin},
+    pin::Pin,
     sync::{Arc, Mutex, PoisonError},
     task::{Context, Poll},
     time::Duration,
@@ -16,6 +15,7 @@ use axum::{
     response::Response,
 };
 use http_body::{Body as _, Frame, SizeHint};
+use http_body_util::BodyExt;
 
 /// How long the rest is waited for. It is under way, or does not come.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -31,9 +31,9 @@ pub(super) async fn read_out(State(limit): State<usize>, request: Request, next:
     response
 }
 
-async fn discard(body: Body, limit: usize) {
-    let (mut body, mut left) = (pin!(body), limit);
-    while let Some(Ok(frame)) = poll_fn(|cx| body.as_mut().poll_frame(cx)).await {
+async fn discard(mut body: Body, limit: usize) {
+    let mut left = limit;
+    while let Some(Ok(frame)) = body.frame().await {
         match left.checked_sub(frame.data_ref().map_or(0, Bytes::len)) {
             Some(less) => left = less,
             None => return,
