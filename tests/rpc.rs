@@ -53,6 +53,22 @@ fn finds_nothing_by_any_other_path() {
 }
 
 #[test]
+fn finds_nothing_by_a_path_that_differs_in_one_character() {
+    for rpc in Rpc::all() {
+        for at in 0..rpc.path().len() {
+            let mut path = rpc.path().as_bytes().to_vec();
+            path[at] ^= 1;
+            let path = String::from_utf8(path).unwrap();
+            assert_eq!(
+                Rpc::lookup(&path).map(Rpc::path),
+                Rpc::all().map(Rpc::path).find(|other| *other == path),
+                "{path}"
+            );
+        }
+    }
+}
+
+#[test]
 fn splits_the_path_into_service_and_method() {
     for rpc in Rpc::all() {
         assert_eq!(format!("/{}/{}", rpc.service(), rpc.method()), rpc.path());

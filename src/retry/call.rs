@@ -75,7 +75,7 @@ impl<S, B: ReplayableBody> Call<S, B> {
         plan: Plan,
         settings: Arc<Settings>,
     ) -> Self {
-        let kept = Kept::new(head, carried);
+        let kept = Kept::new(head, carried, plan.rpc);
         let deadline = match &settings.inbound {
             Some(inbound) => Some(Deadline::after(inbound.within)),
             None => kept.deadline(),
@@ -175,7 +175,7 @@ impl<S, B: ReplayableBody> Call<S, B> {
     fn record(&self, next: &Next<B>) {
         let retry = self.progress.retries + 1;
         self.settings.instruments().delay.record(next.delay.as_secs_f64(), &self.attributes(next.code));
-        tracing::debug!(path = self.kept.uri.path(), code = next.code, retry, delay = ?next.delay, "trying again");
+        tracing::debug!(path = self.kept.path(), code = next.code, retry, delay = ?next.delay, "trying again");
         Context::map_current(|context| {
             let span = context.span();
             if span.is_recording() {
