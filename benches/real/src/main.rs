@@ -4,6 +4,7 @@
 //! tests/real/build
 //! cargo run --release                  about 5 minutes
 //! cargo run --release -- --rounds 3    faster, and noisier
+//! cargo run --release -- --count       instructions instead of time, counted by valgrind: the same on a busy machine
 //! cargo run --release -- --memory      what is kept after a million calls
 //! ```
 //!
@@ -25,6 +26,7 @@ mod real;
 use std::{
     collections::HashMap,
     fs,
+    process::Command,
     time::{Duration, Instant},
 };
 
@@ -80,19 +82,24 @@ spec:
 #[tokio::main]
 async fn main() {
     let arguments: Vec<_> = std::env::args().skip(1).collect();
+    let arguments: Vec<_> = arguments.iter().map(String::as_str).collect();
+    if let ["--calls", times, call, candidate, port] = arguments[..] {
+        return calls(times.parse().unwrap(), call, candidate, port.parse().unwrap()).await;
+    }
     let bench = Bench::start().await;
-    match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+    match arguments[..] {
+        ["--count"] => bench.count(),
         ["--memory"] => bench.memory().await,
         ["--rounds", rounds] => bench.run(rounds.parse().expect("--rounds: a number")).await,
         [] => bench.run(10).await,
-        _ => panic!("usage: cargo run --release -- [--rounds N | --memory]"),
+        _ => panic!("usage: cargo run --release -- [--rounds N | --count | --memory]"),
     }
 }
 
 struct Bench {
     /// One for each candidate.
     handles: Vec<Dapr>,
-    _daprds: [Daprd; 2],
+    daprds: [Daprd; 2],
     _app: App,
     _stack: Stack,
 }
@@ -121,7 +128,7 @@ impl Bench {
         let caller = stack.daprd("caller").start().await;
         let handles: Vec<_> = CANDIDATES.map(|candidate| telemetry.handle(candidate, caller.grpc)).into();
         handles[0].state("statestore").save("key", &1_u32).await.unwrap();
-        Self { handles, _daprds: [callee, caller], _app: app, _stack: stack }
+        Self { handles, daprds: [callee, caller], _app: app, _stack: stack }
     }
 
     async fn run(&self, rounds: usize) {
@@ -183,6 +190,21 @@ impl Bench {
         self.handles[if call == "receive" { 0 } else { candidate }].clone()
     }
 
+    /// In processes of their own, which valgrind watches.
+    fn count(&self) {
+        println!("| call | candidate | instructions/call | added |\n| --- | --- | --- | --- |");
+        for call in CALLS.into_iter().filter(|call| *call != "receive") {
+            let mut bare = None;
+            for candidate in CANDIDATES {
+                let of = |times| instructions(times, call, candidate, self.daprds[1].grpc);
+                // What the start costs is in both, and so is what the first calls make.
+                let each = (of(COUNTED[1]) - of(COUNTED[0])) / (COUNTED[1] - COUNTED[0]);
+                let added = each.saturating_sub(*bare.get_or_insert(each));
+                println!("| {call} | {candidate} | {each} | {added} |");
+            }
+        }
+    }
+
     async fn memory(&self) {
         let full = CANDIDATES.iter().position(|candidate| *candidate == "full").expect("it is one of them");
         let handle = &self.handles[full];
@@ -202,6 +224,27 @@ impl Bench {
             done = calls;
             println!("| {calls} | {} |", resident());
         }
+    }
+}
+
+/// How many calls valgrind watches.
+const COUNTED: [u64; 2] = [500, 2500];
+
+fn instructions(times: u64, call: &str, candidate: &str, port: u16) -> u64 {
+    let mut valgrind = Command::new("valgrind");
+    valgrind.args(["--tool=callgrind", "--callgrind-out-file=/dev/null"]).arg(std::env::current_exe().unwrap());
+    valgrind.args(["--calls", &times.to_string(), call, candidate, &port.to_string()]);
+    let output = valgrind.output().expect("valgrind is installed");
+    let text = String::from_utf8_lossy(&output.stderr);
+    let counted = text.lines().find_map(|line| line.split_once("Collected : "));
+    counted.unwrap_or_else(|| panic!("{text}")).1.trim().parse().unwrap()
+}
+
+/// What valgrind watches: so many calls, one after the other.
+async fn calls(times: u64, call: &str, candidate: &str, port: u16) {
+    let handle = Telemetry::new().handle(candidate, port);
+    for _ in 0..times {
+        send(&handle, call, candidate).await;
     }
 }
 
