@@ -128,6 +128,7 @@ pub mod telemetry;
 pub mod testing;
 pub mod trace;
 
+mod bound;
 mod error;
 mod intern;
 mod semconv;

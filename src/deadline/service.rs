@@ -65,8 +65,11 @@ where
 impl DeadlineLayer {
     /// Finds the request's deadline and writes it down for the layers inside and for the server.
     fn set(&self, head: &mut request::Parts) -> Option<Deadline> {
-        let protocol = Protocol::of(&head.headers);
         let asked = Deadline::of(head);
+        if self.timeout.is_none() && asked.is_none() {
+            return None;
+        }
+        let protocol = Protocol::of(&head.headers);
         // A stream lives as long as it is read, if its caller says nothing else.
         let timeout = self.timeout.filter(|_| protocol == Protocol::Http || !is_stream(head.uri.path()));
         let deadline = match timeout {

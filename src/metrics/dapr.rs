@@ -1,13 +1,9 @@
 use opentelemetry::KeyValue;
 use tonic::Code;
 
-use super::{
-    bound::{Count, Duration, Level},
-    instruments::DaprInstruments,
-    key::Key,
-    shared::Shared,
-};
+use super::{instruments::DaprInstruments, key::Key, shared::Shared};
 use crate::{
+    bound::{Count, Duration, Level},
     classify::{Protocol, Side},
     intern::Name,
     rpc::{BuildingBlock, NameKind, Rpc},

@@ -55,7 +55,6 @@
 //! [attributes of its request](MetricsLayer::with_request_attributes), a stream to Dapr, and calls beyond 1,024 kinds.
 
 mod active;
-mod bound;
 mod dapr;
 mod instruments;
 mod key;

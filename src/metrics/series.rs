@@ -2,8 +2,9 @@ use std::sync::OnceLock;
 
 use opentelemetry::KeyValue;
 
-use super::{bound::Duration, dapr::DaprSeries, key::Key, shared::Shared};
+use super::{dapr::DaprSeries, key::Key, shared::Shared};
 use crate::{
+    bound::Duration,
     classify::{Outcome, Protocol, code_name},
     semconv,
 };

@@ -3,15 +3,16 @@ use std::{
     future::Future,
     pin::Pin,
     sync::Arc,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
 };
 
 use bytes::Bytes;
 use dapr::dapr::proto::runtime::v1::dapr_client::DaprClient;
 use http::{Request, Response};
 use http_body::Body;
+use pin_project_lite::pin_project;
 use tonic::{body::Body as TonicBody, codegen::StdError};
-use tower::{ServiceExt, util::BoxCloneSyncService};
+use tower::util::BoxCloneSyncService;
 use tower_service::Service;
 
 use super::{
@@ -230,8 +231,55 @@ impl DaprService {
         B: Body<Data = Bytes> + Send + 'static,
         B::Error: Into<StdError>,
     {
-        let stack = stack.map_err(Into::into).map_response(|response: Response<B>| response.map(TonicBody::new));
-        Self(BoxCloneSyncService::new(stack))
+        Self(BoxCloneSyncService::new(Erasing(stack)))
+    }
+}
+
+/// Makes the types of response and error those of every stack. In one step: a future is moved at each.
+#[derive(Clone)]
+struct Erasing<S>(S);
+
+impl<S, B> Service<Request<TonicBody>> for Erasing<S>
+where
+    S: Service<Request<TonicBody>, Response = Response<B>>,
+    S::Error: Into<StdError>,
+    B: Body<Data = Bytes> + Send + 'static,
+    B::Error: Into<StdError>,
+{
+    type Response = Response<TonicBody>;
+    type Error = StdError;
+    type Future = ErasingFuture<S::Future>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), StdError>> {
+        self.0.poll_ready(cx).map_err(Into::into)
+    }
+
+    fn call(&mut self, request: Request<TonicBody>) -> Self::Future {
+        ErasingFuture { inner: self.0.call(request) }
+    }
+}
+
+pin_project! {
+    struct ErasingFuture<F> {
+        #[pin]
+        inner: F,
+    }
+}
+
+impl<F, B, E> Future for ErasingFuture<F>
+where
+    F: Future<Output = Result<Response<B>, E>>,
+    B: Body<Data = Bytes> + Send + 'static,
+    B::Error: Into<StdError>,
+    E: Into<StdError>,
+{
+    type Output = Result<Response<TonicBody>, StdError>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        match ready!(self.project().inner.poll(cx)) {
+            Ok(response) => Poll::Ready(Ok(response.map(TonicBody::new))),
+            Err(error) => Poll::Ready(Err(error.into())),
+        }
     }
 }
 

@@ -71,7 +71,10 @@ pub fn inject(cx: &Context, headers: &mut HeaderMap) {
         if kept.is_some_and(|kept| kept.random) {
             parent = parent.with_random();
         }
-        replace(headers, TRACEPARENT, Some(parent.to_header_value()));
+        let mut value = parent.to_header_value();
+        // Not a secret, but not worth a place in HPACK's table: the module docs say why.
+        value.set_sensitive(true);
+        replace(headers, TRACEPARENT, Some(value));
         replace(headers, TRACESTATE, trace_state_of(span, kept));
         headers.remove(GRPC_TRACE_BIN);
     }

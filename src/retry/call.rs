@@ -91,7 +91,7 @@ impl<S, B: ReplayableBody> Call<S, B> {
             budget.deposit();
         }
         let Some(code) = verdict.code else {
-            self.settings.instruments().succeeded(self.method());
+            self.settings.instruments().succeeded(self.plan.rpc);
             return None;
         };
         self.settings.instruments().attempts.add(1, &self.attributes(code));

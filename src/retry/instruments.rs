@@ -1,14 +1,18 @@
+use std::sync::OnceLock;
+
 use opentelemetry::{
     KeyValue,
     metrics::{Counter, Histogram, MeterProvider},
 };
 
-use crate::{classify::Side, semconv};
+use crate::{bound::Count, classify::Side, rpc::Rpc, semconv};
 
 /// What the layer counts. The module docs list them.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub(super) struct Instruments {
     pub(super) attempts: Counter<u64>,
+    /// The attempts that did not fail, by the number of the call in Dapr's table. All others are one behind these.
+    succeeded: Box<[OnceLock<Count>]>,
     pub(super) retries: Histogram<u64>,
     pub(super) delay: Histogram<f64>,
     pub(super) budget_exhausted: Counter<u64>,
@@ -33,6 +37,7 @@ impl Instruments {
             ],
         };
         Self {
+            succeeded: (0..=Rpc::all().count()).map(|_| OnceLock::new()).collect(),
             attempts: meter
                 .u64_counter(attempts)
                 .with_unit("{attempt}")
@@ -58,11 +63,10 @@ impl Instruments {
         }
     }
 
-    /// An attempt that did not fail. No attribute of it is allocated.
-    pub(super) fn succeeded(&self, method: Option<&'static str>) {
-        match method {
-            Some(method) => self.attempts.add(1, &[KeyValue::new(semconv::RPC_METHOD, method)]),
-            None => self.attempts.add(1, &[]),
-        }
+    /// An attempt that did not fail.
+    pub(super) fn succeeded(&self, rpc: Option<&'static Rpc>) {
+        let number = rpc.map_or(self.succeeded.len() - 1, Rpc::number);
+        let method = || rpc.map(|rpc| KeyValue::new(semconv::RPC_METHOD, rpc.full_method()));
+        self.succeeded[number].get_or_init(|| Count::new(&self.attempts, method().as_slice())).add(1);
     }
 }

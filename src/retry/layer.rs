@@ -16,7 +16,7 @@ pub struct RetryLayer {
 pub(super) struct Settings {
     pub(super) policy: RetryPolicy,
     pub(super) inbound: Option<InboundRetry>,
-    instruments: OnceLock<Instruments>,
+    instruments: OnceLock<Arc<Instruments>>,
 }
 
 impl RetryLayer {
@@ -39,7 +39,7 @@ impl RetryLayer {
     #[must_use]
     pub fn with_meter_provider(self, provider: &(impl MeterProvider + ?Sized)) -> Self {
         let Settings { policy, inbound, .. } = &*self.settings;
-        let instruments = OnceLock::from(Instruments::of(provider, self.settings.side()));
+        let instruments = OnceLock::from(Arc::new(Instruments::of(provider, self.settings.side())));
         Self { settings: Arc::new(Settings { policy: policy.clone(), inbound: inbound.clone(), instruments }) }
     }
 
@@ -60,7 +60,7 @@ impl<S> Layer<S> for RetryLayer {
 
 impl Settings {
     pub(super) fn instruments(&self) -> &Instruments {
-        self.instruments.get_or_init(|| Instruments::of(&*global::meter_provider(), self.side()))
+        self.instruments.get_or_init(|| Arc::new(Instruments::of(&*global::meter_provider(), self.side())))
     }
 
     fn side(&self) -> Side {

@@ -19,6 +19,7 @@ pub struct Rpc {
     name_kind: NameKind,
     component: &'static [u32],
     destination: &'static [u32],
+    number: u8,
 }
 
 // ===== impl Rpc =====
@@ -131,6 +132,7 @@ impl Rpc {
             name_kind: NameKind::None,
             component: &[],
             destination: &[],
+            number: 0,
         }
     }
 
@@ -138,6 +140,15 @@ impl Rpc {
         let mut row = Self::unary(path, block, Safety::Stream);
         row.streaming = streaming;
         row
+    }
+
+    pub(super) const fn set_number(&mut self, number: u8) {
+        self.number = number;
+    }
+
+    /// Where it stands in the table: what a list of something for each call is indexed by.
+    pub(crate) fn number(&self) -> usize {
+        self.number.into()
     }
 
     pub(super) const fn named(mut self, kind: NameKind, field: &'static [u32]) -> Self {

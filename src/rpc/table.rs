@@ -12,7 +12,7 @@ use super::{
 };
 
 /// Ordered by path.
-pub(super) const ROWS: &[Rpc] = &[
+pub(super) const ROWS: &[Rpc] = &numbered([
     Rpc::unary("/dapr.proto.runtime.v1.AppCallback/ListInputBindings", Bindings, Read),
     Rpc::unary("/dapr.proto.runtime.v1.AppCallback/ListTopicSubscriptions", Pubsub, Read),
     Rpc::unary("/dapr.proto.runtime.v1.AppCallback/OnBindingEvent", Bindings, Effect).component(&[1]),
@@ -132,4 +132,13 @@ pub(super) const ROWS: &[Rpc] = &[
     Rpc::unary("/dapr.proto.runtime.v1.Dapr/UnsubscribeConfigurationAlpha1", Configuration, IdempotentWrite)
         .component(&[1]),
     Rpc::unary("/dapr.proto.runtime.v1.Dapr/UpsertVectorsAlpha1", Vector, IdempotentWrite).component(&[1]),
-];
+]);
+
+const fn numbered<const N: usize>(mut rows: [Rpc; N]) -> [Rpc; N] {
+    let mut number = 0;
+    while number < N {
+        rows[number].set_number(number as u8);
+        number += 1;
+    }
+    rows
+}

@@ -8,6 +8,7 @@ use tonic::{Code, body::Body};
 use tower::{Layer, ServiceBuilder, ServiceExt};
 use tower_dapr::{
     retry::{Budget, Retried, RetryLayer, RetryPolicy, is_retry},
+    rpc::{Rpc, Safety, Streaming},
     testing::MetricRecorder,
     trace::TraceLayer,
 };
@@ -115,4 +116,29 @@ async fn attempts_retries_waits_and_the_empty_budget_are_counted() {
     assert_eq!(delays[0].attribute_str("dapr.component.name"), Some("statestore"));
     let exhausted = metrics.counter("dapr.client.retry.budget.exhausted");
     assert_eq!(exhausted[0].value(), 1.0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_succeeds_is_counted_under_its_own_method() {
+    let metrics = MetricRecorder::new();
+    let layer = RetryLayer::new(RetryPolicy::new()).with_meter_provider(&metrics.provider("app"));
+    let inner = Handle::new(|_, _| Answer::ok());
+    let counted = |rpc: &&Rpc| rpc.streaming() == Streaming::Unary && rpc.safety() != Safety::Never;
+    for _ in 0..2 {
+        for rpc in Rpc::all().filter(counted) {
+            let mut request = get();
+            *request.uri_mut() = rpc.path().parse().unwrap();
+            let _ = layer.layer(inner.clone()).oneshot(request).await.unwrap();
+        }
+        let mut request = get();
+        *request.uri_mut() = "/orders.v1.Orders/Place".parse().unwrap();
+        let _ = layer.layer(inner.clone()).oneshot(request).await.unwrap();
+    }
+    let attempts = metrics.counter("dapr.client.attempts");
+    let methods: Vec<_> = Rpc::all().filter(counted).map(|rpc| Some(rpc.full_method())).chain([None]).collect();
+    for method in &methods {
+        let point = attempts.iter().find(|point| point.attribute_str("rpc.method") == *method);
+        assert_eq!(point.map(|point| point.value()), Some(2.0), "{method:?}");
+    }
+    assert_eq!(attempts.len(), methods.len());
 }

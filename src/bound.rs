@@ -11,35 +11,35 @@ mod kept {
     use super::*;
 
     #[derive(Debug)]
-    pub(in super::super) struct Series<I> {
+    pub(crate) struct Series<I> {
         instrument: I,
         attributes: Box<[KeyValue]>,
     }
 
     impl<I: Clone> Series<I> {
-        pub(in super::super) fn new(instrument: &I, attributes: &[KeyValue]) -> Self {
+        pub(crate) fn new(instrument: &I, attributes: &[KeyValue]) -> Self {
             Self { instrument: instrument.clone(), attributes: attributes.into() }
         }
     }
 
-    pub(in super::super) type Duration = Series<Histogram<f64>>;
-    pub(in super::super) type Count = Series<Counter<u64>>;
-    pub(in super::super) type Level = Series<Gauge<u64>>;
+    pub(crate) type Duration = Series<Histogram<f64>>;
+    pub(crate) type Count = Series<Counter<u64>>;
+    pub(crate) type Level = Series<Gauge<u64>>;
 
     impl Duration {
-        pub(in super::super) fn record(&self, value: f64) {
+        pub(crate) fn record(&self, value: f64) {
             self.instrument.record(value, &self.attributes);
         }
     }
 
     impl Count {
-        pub(in super::super) fn add(&self, value: u64) {
+        pub(crate) fn add(&self, value: u64) {
             self.instrument.add(value, &self.attributes);
         }
     }
 
     impl Level {
-        pub(in super::super) fn set(&self, value: u64) {
+        pub(crate) fn set(&self, value: u64) {
             self.instrument.record(value, &self.attributes);
         }
     }
@@ -52,41 +52,41 @@ mod kept {
     use super::{Counter, Gauge, Histogram, KeyValue};
 
     #[derive(Debug)]
-    pub(in super::super) struct Duration(BoundHistogram<f64>);
+    pub(crate) struct Duration(BoundHistogram<f64>);
     #[derive(Debug)]
-    pub(in super::super) struct Count(BoundCounter<u64>);
+    pub(crate) struct Count(BoundCounter<u64>);
     #[derive(Debug)]
-    pub(in super::super) struct Level(BoundGauge<u64>);
+    pub(crate) struct Level(BoundGauge<u64>);
 
     impl Duration {
-        pub(in super::super) fn new(instrument: &Histogram<f64>, attributes: &[KeyValue]) -> Self {
+        pub(crate) fn new(instrument: &Histogram<f64>, attributes: &[KeyValue]) -> Self {
             Self(instrument.bind(attributes))
         }
 
-        pub(in super::super) fn record(&self, value: f64) {
+        pub(crate) fn record(&self, value: f64) {
             self.0.record(value);
         }
     }
 
     impl Count {
-        pub(in super::super) fn new(instrument: &Counter<u64>, attributes: &[KeyValue]) -> Self {
+        pub(crate) fn new(instrument: &Counter<u64>, attributes: &[KeyValue]) -> Self {
             Self(instrument.bind(attributes))
         }
 
-        pub(in super::super) fn add(&self, value: u64) {
+        pub(crate) fn add(&self, value: u64) {
             self.0.add(value);
         }
     }
 
     impl Level {
-        pub(in super::super) fn new(instrument: &Gauge<u64>, attributes: &[KeyValue]) -> Self {
+        pub(crate) fn new(instrument: &Gauge<u64>, attributes: &[KeyValue]) -> Self {
             Self(instrument.bind(attributes))
         }
 
-        pub(in super::super) fn set(&self, value: u64) {
+        pub(crate) fn set(&self, value: u64) {
             self.0.record(value);
         }
     }
 }
 
-pub(super) use self::kept::{Count, Duration, Level};
+pub(crate) use self::kept::{Count, Duration, Level};
