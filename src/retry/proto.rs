@@ -1,7 +1,9 @@
 //! Just enough of protobuf to read two small things: a verb in a request, a delay in a status.
 
+use crate::rpc::wire::{self, Chunk};
+
 /// The fields of a message, in order: number and value. Ends at whatever it does not understand.
-pub(super) struct Fields<'a>(pub(super) &'a [u8]);
+pub(super) struct Fields<'a>(Chunk<'a>);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Value<'a> {
@@ -10,35 +12,28 @@ pub(super) enum Value<'a> {
 }
 
 impl<'a> Iterator for Fields<'a> {
-    type Item = (u64, Value<'a>);
+    type Item = (u32, Value<'a>);
 
     fn next(&mut self) -> Option<Self::Item> {
         loop {
-            let tag = self.varint()?;
-            let value = match tag & 7 {
-                0 => Value::Varint(self.varint()?),
-                1 => {
-                    self.take(8)?;
-                    continue;
-                }
-                2 => {
-                    let length = usize::try_from(self.varint()?).ok()?;
-                    Value::Bytes(self.take(length)?)
-                }
-                5 => {
-                    self.take(4)?;
-                    continue;
-                }
-                _ => return None,
+            let field = self.0.next_field().ok()??;
+            let value = match field.value {
+                wire::Value::Varint(value) => Value::Varint(value),
+                wire::Value::Bytes(bytes) => Value::Bytes(bytes.whole()?),
+                wire::Value::Fixed => continue,
             };
-            return Some((tag >> 3, value));
+            return Some((field.number, value));
         }
     }
 }
 
 impl<'a> Fields<'a> {
+    pub(super) fn of(message: &'a [u8]) -> Self {
+        Self(Chunk::message(message))
+    }
+
     /// The last message in field `number`: a protobuf reader would merge them, which nobody writes.
-    pub(super) fn message(self, number: u64) -> Option<&'a [u8]> {
+    pub(super) fn message(self, number: u32) -> Option<&'a [u8]> {
         self.filter_map(|(n, value)| match value {
             Value::Bytes(bytes) if n == number => Some(bytes),
             _ => None,
@@ -47,31 +42,12 @@ impl<'a> Fields<'a> {
     }
 
     /// The last number in field `number`.
-    pub(super) fn number(self, number: u64) -> Option<u64> {
+    pub(super) fn number(self, number: u32) -> Option<u64> {
         self.filter_map(|(n, value)| match value {
             Value::Varint(value) if n == number => Some(value),
             _ => None,
         })
         .last()
-    }
-
-    fn take(&mut self, length: usize) -> Option<&'a [u8]> {
-        let (bytes, rest) = self.0.split_at_checked(length)?;
-        self.0 = rest;
-        Some(bytes)
-    }
-
-    fn varint(&mut self) -> Option<u64> {
-        let mut value = 0_u64;
-        for shift in (0..64).step_by(7) {
-            let (&byte, rest) = self.0.split_first()?;
-            self.0 = rest;
-            value |= u64::from(byte & 0x7f) << shift;
-            if byte < 0x80 {
-                return Some(value);
-            }
-        }
-        None
     }
 }
 
@@ -84,15 +60,15 @@ mod tests {
     #[test]
     fn fields_are_walked_and_foreign_ones_stepped_over() {
         let message = b"\x08\x96\x01\x11\0\0\0\0\0\0\0\0\x12\x02ab\x1d\0\0\0\0\x20\x01";
-        let fields: Vec<_> = Fields(message).collect();
+        let fields: Vec<_> = Fields::of(message).collect();
         assert_eq!(fields, [(1, Value::Varint(150)), (2, Value::Bytes(b"ab")), (4, Value::Varint(1))]);
-        assert_eq!(Fields(b"\x12\x05ab").next(), None);
+        assert_eq!(Fields::of(b"\x12\x05ab").next(), None);
     }
 
     proptest! {
         #[test]
         fn anything_comes_to_an_end(bytes in proptest::collection::vec(any::<u8>(), 0..64)) {
-            assert!(Fields(&bytes).count() <= bytes.len());
+            assert!(Fields::of(&bytes).count() <= bytes.len());
         }
     }
 }

@@ -70,18 +70,18 @@ fn retry_info(headers: &HeaderMap) -> Pushback {
         }
         let status = BASE64.decode(encoded).ok()?;
         // Status.details = 3, Any.type_url = 1 and .value = 2, RetryInfo.retry_delay = 1.
-        let info = Fields(&status).find_map(|(number, value)| match (number, value) {
+        let info = Fields::of(&status).find_map(|(number, value)| match (number, value) {
             (3, super::proto::Value::Bytes(any))
-                if Fields(any).message(1) == Some(b"type.googleapis.com/google.rpc.RetryInfo") =>
+                if Fields::of(any).message(1) == Some(b"type.googleapis.com/google.rpc.RetryInfo") =>
             {
-                Fields(any).message(2)
+                Fields::of(any).message(2)
             }
             _ => None,
         })?;
-        let duration = Fields(info).message(1)?;
+        let duration = Fields::of(info).message(1)?;
         // int64 and int32; a negative one is no delay.
-        let seconds = Fields(duration).number(1).unwrap_or(0);
-        let nanos = Fields(duration).number(2).unwrap_or(0);
+        let seconds = Fields::of(duration).number(1).unwrap_or(0);
+        let nanos = Fields::of(duration).number(2).unwrap_or(0);
         let nanos = u32::try_from(nanos).ok().filter(|nanos| *nanos < 1_000_000_000)?;
         i64::try_from(seconds).ok()?;
         Some(Duration::new(seconds, nanos))

@@ -133,8 +133,8 @@ fn safety_of_body(policy: &RetryPolicy, rpc: &'static Rpc, body: &[u8]) -> Safet
 fn verb(body: &[u8]) -> Option<Method> {
     // gRPC's prefix: not compressed, and the length.
     let message = body.get(5..).filter(|_| body.first() == Some(&0))?;
-    let extension = Fields(Fields(message).message(3)?).message(4)?;
-    Some(match Fields(extension).number(1)? {
+    let extension = Fields::of(Fields::of(message).message(3)?).message(4)?;
+    Some(match Fields::of(extension).number(1)? {
         1 => Method::GET,
         2 => Method::HEAD,
         3 => Method::POST,

@@ -37,7 +37,7 @@ mod index;
 mod names;
 mod row;
 mod table;
-mod wire;
+pub(crate) mod wire;
 
 pub use self::{
     class::{BuildingBlock, NameKind, Safety, Streaming},

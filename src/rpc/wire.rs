@@ -4,24 +4,24 @@
 
 /// The message is not what an encoder writes, or uses what is not supported (groups).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Malformed;
+pub(crate) struct Malformed;
 
 /// A protobuf message, or any other length-delimited value, of which only the start may be here.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Chunk<'a> {
+pub(crate) struct Chunk<'a> {
     bytes: &'a [u8],
     /// How many bytes of the value lie behind `bytes`. Only ever above zero at the end of what was given.
     missing: usize,
 }
 
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Field<'a> {
-    pub(super) number: u32,
-    pub(super) value: Value<'a>,
+pub(crate) struct Field<'a> {
+    pub(crate) number: u32,
+    pub(crate) value: Value<'a>,
 }
 
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Value<'a> {
+pub(crate) enum Value<'a> {
     Varint(u64),
     /// Of 4 or 8 bytes. No field that is looked for is one.
     Fixed,
@@ -31,6 +31,11 @@ pub(super) enum Value<'a> {
 // ===== impl Chunk =====
 
 impl<'a> Chunk<'a> {
+    /// A message that is here as a whole.
+    pub(crate) const fn message(bytes: &'a [u8]) -> Self {
+        Self { bytes, missing: 0 }
+    }
+
     /// The first message of a gRPC body. `None` if its prefix is not whole, or the message is compressed.
     pub(super) fn first_message(body: &'a [u8]) -> Option<Self> {
         let (&[0, a, b, c, d], bytes) = body.split_first_chunk()? else { return None };
@@ -40,14 +45,14 @@ impl<'a> Chunk<'a> {
     }
 
     /// The whole value; `None` if it was cut.
-    pub(super) fn whole(self) -> Option<&'a [u8]> {
+    pub(crate) fn whole(self) -> Option<&'a [u8]> {
         (self.missing == 0).then_some(self.bytes)
     }
 
     /// The next field, and steps behind it. `Ok(None)` at the end of the message or of what is here of it.
     ///
     /// Costs the same whatever the field's length: a value is stepped over, not read.
-    pub(super) fn next_field(&mut self) -> Result<Option<Field<'a>>, Malformed> {
+    pub(crate) fn next_field(&mut self) -> Result<Option<Field<'a>>, Malformed> {
         if self.bytes.is_empty() {
             return Ok(None);
         }
