@@ -12,12 +12,12 @@
 //!
 //! | scenario | time | instructions | allocations |
 //! | --- | --- | --- | --- |
-//! | bare | 325 ns | 3,442 | 5 |
-//! | tower | + 392 ns | + 2,899 | + 5 |
-//! | retryable | + 359 ns | + 2,304 | + 1 |
-//! | not retryable, by the call | + 51 ns | + 358 | 0 |
-//! | not retryable, by the policy | + 29 ns | + 249 | 0 |
-//! | tonic body | + 500 ns | + 3,058 | + 3 |
+//! | bare | 323 ns | 2,927 | 5 |
+//! | tower | + 390 ns | + 2,384 | + 5 |
+//! | retryable | + 275 ns | + 2,203 | + 1 |
+//! | not retryable, by the call | + 53 ns | + 271 | 0 |
+//! | not retryable, by the policy | + 29 ns | + 196 | 0 |
+//! | tonic body | + 441 ns | + 2,782 | + 3 |
 //!
 //! Run with `cargo bench --bench retry`. It prints the allocations per call first, and the shortest times.
 #![allow(missing_docs, reason = "a bench")]
