@@ -44,7 +44,7 @@
 //! daprd would prefer to `traceparent`. Without a valid span in the context it touches none of these: headers that the
 //! caller set by hand pass.
 //!
-//! The value of `traceparent` is marked as [sensitive](http::HeaderValue::set_sensitive). It is no secret, but new with each
+//! The value of `traceparent` is marked as sensitive (`HeaderValue::set_sensitive`). It is no secret, but new with each
 //! request: HTTP/2 then leaves it out of the connection's table of headers, where it would displace those that stay the same
 //! (RFC 7541, section 6.2.3). `{:?}` shows it as `Sensitive`; `to_str` and `as_bytes` give it as ever.
 //!

@@ -74,6 +74,7 @@ where
 }
 
 impl<S> Retry<S> {
+    /// Begins a call that may be sent again.
     #[inline(never)]
     fn first<ReqBody, ResBody>(
         &mut self,
