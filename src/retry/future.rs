@@ -88,41 +88,23 @@ where
 {
     type Output = Result<Response<ResponseBody<ResBody>>, S::Error>;
 
-    #[inline]
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        match self.as_mut().project().state.project() {
-            // Small enough to be inlined, as the rest is not.
-            StateProj::Passing { future } => future.poll(cx).map_ok(|response| response.map(ResponseBody::untouched)),
-            _ => self.poll_attempts(cx),
-        }
-    }
-}
-
-impl<S, ReqBody, ResBody> ResponseFuture<S, ReqBody, ResBody>
-where
-    S: Service<Request<ReqBody>, Response = Response<ResBody>> + Send + 'static,
-    S::Error: Send + 'static,
-    S::Future: Send,
-    ReqBody: ReplayableBody + Send + 'static,
-    ResBody: Body<Data = Bytes> + Unpin + Send + 'static,
-    ResBody::Error: Send + 'static,
-{
-    #[inline(never)]
-    fn poll_attempts(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Result<Response<ResponseBody<ResBody>>, S::Error>> {
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let mut this = self.project();
-        if let StateProj::First { attempt, call } = this.state.as_mut().project() {
-            let waiting = call.as_mut().expect("polled after it was ready");
-            let (result, verdict) = ready!(attempt.poll_judged(cx, &waiting.settings, &waiting.plan));
-            let Some(next) = waiting.next(&verdict) else { return Poll::Ready(result) };
-            let call = call.take().expect("it was there above");
-            this.state.set(State::Again { future: Box::pin(again(call, next, result)) });
-        }
-        match this.state.project() {
-            StateProj::Again { future } => future.as_mut().poll(cx),
-            _ => unreachable!("it was made so above"),
+        loop {
+            match this.state.as_mut().project() {
+                StateProj::Passing { future } => {
+                    let response = ready!(future.poll(cx))?;
+                    return Poll::Ready(Ok(response.map(ResponseBody::untouched)));
+                }
+                StateProj::First { attempt, call } => {
+                    let waiting = call.as_mut().expect("polled after it was ready");
+                    let (result, verdict) = ready!(attempt.poll_judged(cx, &waiting.settings, &waiting.plan));
+                    let Some(next) = waiting.next(&verdict) else { return Poll::Ready(result) };
+                    let call = call.take().expect("it was there above");
+                    this.state.set(State::Again { future: Box::pin(again(call, next, result)) });
+                }
+                StateProj::Again { future } => return future.as_mut().poll(cx),
+            }
         }
     }
 }

@@ -40,15 +40,11 @@ pub(super) struct Plan {
 
 impl Plan {
     /// `None`: whatever comes of this call, it is not sent again.
-    #[inline]
     pub(super) fn new<B>(policy: &RetryPolicy, request: &Request<B>) -> Option<(Self, Carried)> {
-        match Rpc::lookup(request.uri().path()) {
-            Some(rpc) if rpc.safety() == Safety::Never => None,
-            found => Self::of_call(policy, request, found),
+        let found = Rpc::lookup(request.uri().path());
+        if found.is_some_and(|rpc| rpc.safety() == Safety::Never) {
+            return None;
         }
-    }
-
-    fn of_call<B>(policy: &RetryPolicy, request: &Request<B>, found: Option<&'static Rpc>) -> Option<(Self, Carried)> {
         let carried = Carried::by(request.extensions());
         // What tonic's clients mark is gRPC, and the mark is found sooner than the header.
         let protocol = if carried.grpc.is_some() { Protocol::Grpc } else { Protocol::of(request.headers()) };

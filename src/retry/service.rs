@@ -66,27 +66,9 @@ where
     }
 
     fn call(&mut self, request: Request<ReqBody>) -> Self::Future {
-        match self.settings.plan(&request) {
-            None => ResponseFuture::passing(self.inner.call(request)),
-            Some((plan, carried)) => self.first(request, plan, carried),
-        }
-    }
-}
-
-impl<S> Retry<S> {
-    /// Begins a call that may be sent again.
-    #[inline(never)]
-    fn first<ReqBody, ResBody>(
-        &mut self,
-        request: Request<ReqBody>,
-        plan: Plan,
-        carried: Carried,
-    ) -> ResponseFuture<S, ReqBody, ResBody>
-    where
-        S: Service<Request<ReqBody>, Response = Response<ResBody>> + Clone,
-        ReqBody: ReplayableBody,
-        ResBody: Body,
-    {
+        let Some((plan, carried)) = self.settings.plan(&request) else {
+            return ResponseFuture::passing(self.inner.call(request));
+        };
         let (head, body) = request.into_parts();
         let mut source = match body.into_source(self.settings.policy.max_body) {
             Ok(source) => source,
@@ -104,7 +86,6 @@ impl<S> Retry<S> {
 
 impl Settings {
     /// `None`: whatever comes of this call, it is not sent again.
-    #[inline]
     fn plan<B>(&self, request: &Request<B>) -> Option<(Plan, Carried)> {
         if self.policy.is_off() {
             return None;

@@ -15,7 +15,6 @@ static INDEX: [u8; SLOTS] = build();
 /// The shortest path that `hash` can take.
 const MIN_PATH: usize = 32;
 
-#[inline]
 pub(super) fn lookup(path: &str) -> Option<&'static Rpc> {
     if path.len() < MIN_PATH {
         return None;
@@ -24,22 +23,11 @@ pub(super) fn lookup(path: &str) -> Option<&'static Rpc> {
     loop {
         // An empty slot holds no row's number, and there is always one.
         let row = ROWS.get(usize::from(INDEX[slot]))?;
-        if is_same(row.path().as_bytes(), path.as_bytes()) {
+        if row.path() == path {
             return Some(row);
         }
         slot = (slot + 1) % SLOTS;
     }
-}
-
-/// As `==`, word by word: for so few bytes a call of `memcmp` takes longer.
-#[inline]
-fn is_same(row: &[u8], path: &[u8]) -> bool {
-    if row.len() != path.len() {
-        return false;
-    }
-    let (row_words, _) = row.as_chunks::<8>();
-    let (words, _) = path.as_chunks::<8>();
-    row_words.iter().zip(words).all(|(a, b)| a == b) && row.last_chunk::<8>() == path.last_chunk::<8>()
 }
 
 const fn build() -> [u8; SLOTS] {
@@ -60,7 +48,6 @@ const fn build() -> [u8; SLOTS] {
 }
 
 /// Mixes the length and the last 16 bytes: the parts in which the paths differ.
-#[inline]
 const fn hash(path: &[u8]) -> usize {
     let (_, last) = path.split_at(path.len() - 16);
     let (a, b) = last.split_at(8);
@@ -68,7 +55,6 @@ const fn hash(path: &[u8]) -> usize {
     (mixed.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> (64 - SLOTS.ilog2())) as usize
 }
 
-#[inline]
 const fn word(b: &[u8]) -> u64 {
     u64::from_le_bytes([b[0], b[1], b[2], b[3], b[4], b[5], b[6], b[7]])
 }

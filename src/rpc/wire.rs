@@ -85,7 +85,7 @@ impl<'a> Chunk<'a> {
         if length <= self.bytes.len() {
             let (bytes, rest) = self.bytes.split_at(length);
             self.bytes = rest;
-            return Ok(Self { bytes, missing: 0 });
+            return Ok(Self::message(bytes));
         }
         let missing = length - self.bytes.len();
         let bytes = std::mem::take(&mut self.bytes);
