@@ -17,4 +17,4 @@ mod retry {
     mod telemetry;
 }
 
-use script::{Answer, BoxError, Handle, code, dapr, frames, grpc, http};
+use script::{Answer, BoxError, Handle, code, dapr, frames, grpc, http, spend_the_turn};

@@ -6,6 +6,7 @@ use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Request, Response, request};
 use http_body::Body;
 use opentelemetry::{Context, KeyValue, trace::TraceContextExt};
+use tokio::task::unconstrained;
 use tower_service::Service;
 
 use super::{
@@ -239,11 +240,15 @@ where
         if !next.delay.is_zero() {
             tokio::time::sleep(next.delay).await;
         }
-        // Asked once, not waited for: what is overloaded is not helped by a queue of retries.
-        match poll_fn(|cx| Poll::Ready(call.service.poll_ready(cx))).await {
+        // Asked once, not waited for: what is overloaded is not helped by a queue of retries. Without tokio's limit of what
+        // a task may do at a time: in a busy task it makes the semaphore of a buffer, as in tonic's channel, say "pending".
+        match unconstrained(poll_fn(|cx| Poll::Ready(call.service.poll_ready(cx)))).await {
             Poll::Ready(Ok(())) => {}
             Poll::Ready(Err(error)) => break result = Err(error),
-            Poll::Pending => break,
+            Poll::Pending => {
+                tracing::debug!(path = call.kept.path(), code = next.code, "not tried again: the service is not ready");
+                break;
+            }
         }
         if let Some(deadline) = call.deadline.as_ref().filter(|deadline| !deadline.leaves(Duration::ZERO)) {
             deadline.give_up();

@@ -13,7 +13,7 @@ use tonic::{Code, body::Body};
 use tower::{Layer, Service, ServiceBuilder, ServiceExt};
 use tower_dapr::retry::{Backoff, Budget, Retry, RetryLayer, RetryPolicy};
 
-use crate::{Answer, BoxError, Handle, code, dapr};
+use crate::{Answer, BoxError, Handle, code, dapr, spend_the_turn};
 
 const MS: Duration = Duration::from_millis(1);
 
@@ -114,6 +114,24 @@ async fn a_retry_gives_up_when_the_stack_is_overloaded() {
     inner.overload(true);
     assert_eq!(code(call.await.unwrap()).await, Code::Unavailable);
     assert_eq!(inner.calls(), 1);
+}
+
+/// A buffer, as tonic's channel has one, says "not ready" also to a task that has done much since it was polled, so that it
+/// lets others run (tokio's cooperative scheduling). That is no overload.
+#[tokio::test(start_paused = true)]
+async fn a_busy_task_is_no_overload() {
+    let inner = Handle::new(|n, _| if n == 0 { Answer::grpc(Code::Unavailable) } else { Answer::grpc(Code::Ok) });
+    let at_once = Backoff::new(Duration::ZERO, Duration::ZERO).with_floor(Duration::ZERO);
+    let busy = ServiceBuilder::new()
+        .layer(RetryLayer::new(fast().with_backoff(at_once)))
+        .map_response(|response| {
+            spend_the_turn();
+            response
+        })
+        .buffer(8)
+        .service(inner.clone());
+    assert_eq!(code(busy.oneshot(get()).await.unwrap()).await, Code::Ok);
+    assert_eq!(inner.calls(), 2);
 }
 
 #[tokio::test(start_paused = true)]
