@@ -133,6 +133,7 @@ mod error;
 mod intern;
 mod semconv;
 mod spans;
+mod timer;
 mod url;
 
 pub use self::error::Error;

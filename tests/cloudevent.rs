@@ -3,6 +3,10 @@
 
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
+#[path = "support/busy.rs"]
+#[allow(dead_code, reason = "not every test file uses all of it")]
+#[allow(unreachable_pub, reason = "a module of tests")]
+mod busy;
 mod recorded;
 
 use std::{
@@ -35,7 +39,10 @@ use tower_dapr::{
     event::{CloudEvent, Limits, Outcome},
 };
 
-use self::recorded::{Logged, Spans, attribute, attributes};
+use self::{
+    busy::keep_busy,
+    recorded::{Logged, Spans, attribute, attributes},
+};
 
 const EVENT: &str = r#"{"specversion":"1.0","id":"7","source":"shop","type":"order.paid.v1","subject":"s",
     "datacontenttype":"application/json","pubsubname":"bus","topic":"orders","tracestate":"",
@@ -261,6 +268,16 @@ async fn a_body_that_drips_is_given_up_after_the_timeout() {
         assert_eq!(text(response).await, r#"{"status":"RETRY"}"#);
         assert_eq!(seen.take(), []);
     }
+}
+
+/// What does much each time it is polled is late all the same: tokio's timers say "not yet" to so busy a task.
+#[tokio::test(start_paused = true)]
+async fn a_body_that_keeps_its_task_busy_is_given_up_too() {
+    let body = stream::once(Box::pin(keep_busy(Duration::from_secs(31)))).map(|()| Ok::<_, Infallible>(EVENT));
+    let (service, seen) = recorder(CloudEventLayer::new());
+    let response = service.oneshot(delivery(Body::from_stream(body))).await.unwrap();
+    assert_eq!(text(response).await, r#"{"status":"RETRY"}"#);
+    assert_eq!(seen.take(), []);
 }
 
 #[tokio::test]

@@ -1,6 +1,10 @@
 //! Deadlines: of a call, of an attempt, and of both around retries.
 #![allow(clippy::unwrap_used, reason = "a test may")]
 
+#[path = "support/busy.rs"]
+#[allow(dead_code, reason = "not every test file uses all of it")]
+#[allow(unreachable_pub, reason = "a module of tests")]
+mod busy;
 #[path = "support/script.rs"]
 #[allow(dead_code, reason = "not every test file uses all of it")]
 #[allow(unreachable_pub, reason = "a module of tests")]
@@ -22,6 +26,7 @@ use tower_dapr::{
     retry::{Backoff, RetryLayer, RetryPolicy},
 };
 
+use busy::keep_busy;
 use script::{Answer, Handle, code, dapr, grpc, http};
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -118,6 +123,26 @@ async fn a_body_that_does_not_end_is_cut() {
     assert!(body.frame().await.unwrap().is_ok());
     assert!(body.frame().await.unwrap().unwrap_err().is::<DeadlineExceeded>());
     assert!(body.frame().await.is_none());
+}
+
+/// tokio's timers say "not yet" to a task that has done much since it was polled (cooperative scheduling). What does much
+/// each time it is polled is late all the same.
+#[tokio::test(start_paused = true)]
+async fn what_keeps_its_task_busy_is_ended_too() {
+    let busy = tower::service_fn(async |_: Request<Body>| {
+        keep_busy(2 * SECOND).await;
+        Ok::<_, std::convert::Infallible>(http::Response::new(Body::empty()))
+    });
+    let error = DeadlineLayer::per_call(SECOND).layer(busy).oneshot(get()).await.unwrap_err();
+    assert!(error.is::<DeadlineExceeded>());
+
+    let inner = Handle::new(|_, _| {
+        let frames = futures_util::stream::once(keep_busy(2 * SECOND))
+            .map(|()| Ok::<_, tonic::Status>(Frame::data(Bytes::new())));
+        Answer::body(Body::new(StreamBody::new(Box::pin(frames))))
+    });
+    let mut body = DeadlineLayer::per_call(SECOND).layer(inner).oneshot(get()).await.unwrap().into_body();
+    assert!(body.frame().await.unwrap().unwrap_err().is::<DeadlineExceeded>());
 }
 
 #[tokio::test(start_paused = true)]

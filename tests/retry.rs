@@ -1,6 +1,10 @@
 //! Retries: what is sent again, when, with what, and what is not.
 #![allow(clippy::unwrap_used, reason = "a test may")]
 
+#[path = "support/busy.rs"]
+#[allow(dead_code, reason = "not every test file uses all of it")]
+#[allow(unreachable_pub, reason = "a module of tests")]
+mod busy;
 #[path = "support/script.rs"]
 #[allow(dead_code, reason = "not every test file uses all of it")]
 #[allow(unreachable_pub, reason = "a module of tests")]
@@ -17,4 +21,4 @@ mod retry {
     mod telemetry;
 }
 
-use script::{Answer, BoxError, Handle, code, dapr, frames, grpc, http, spend_the_turn};
+use script::{Answer, BoxError, Handle, code, dapr, frames, grpc, http};

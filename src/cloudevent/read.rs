@@ -14,7 +14,10 @@ use pin_project_lite::pin_project;
 use tokio::time::{Sleep, sleep};
 
 use super::mode::{Message, Mode};
-use crate::event::{DecodeError, Limits, Outcome};
+use crate::{
+    event::{DecodeError, Limits, Outcome},
+    timer::poll_elapsed,
+};
 
 /// How long a body may take to arrive whole, if nobody says otherwise.
 pub(crate) const READ_TIMEOUT: Duration = Duration::from_secs(30);
@@ -126,7 +129,7 @@ impl<B: Body> Future for Receive<B> {
                         this.deadline.set(Some(sleep(*this.timeout)));
                     }
                     let deadline = this.deadline.as_pin_mut().expect("it has just been set");
-                    ready!(deadline.poll(cx));
+                    ready!(poll_elapsed(deadline, cx));
                     return Poll::Ready(Err(Unreadable::TooSlow));
                 }
             }

@@ -1,5 +1,4 @@
 use std::{
-    future::Future,
     pin::Pin,
     task::{Context, Poll},
 };
@@ -10,6 +9,7 @@ use tokio::time::{Sleep, sleep_until};
 use tonic::codegen::StdError;
 
 use super::{Deadline, future::exceeded};
+use crate::timer::poll_elapsed;
 
 pin_project! {
     /// The response body of [`WithDeadline`](super::WithDeadline): a call is over when its last frame has come.
@@ -49,7 +49,7 @@ where
         }
         let Some(deadline) = this.deadline else { return Poll::Pending };
         let sleep = this.sleep.get_or_insert_with(|| Box::pin(sleep_until(deadline.instant())));
-        if sleep.as_mut().poll(cx).is_pending() {
+        if poll_elapsed(sleep.as_mut(), cx).is_pending() {
             return Poll::Pending;
         }
         *this.is_over = true;

@@ -10,6 +10,7 @@ use tokio::time::{Sleep, sleep_until};
 use tonic::codegen::StdError;
 
 use super::{Deadline, DeadlineExceeded, ResponseBody};
+use crate::timer::poll_elapsed;
 
 pin_project! {
     /// The response future of [`WithDeadline`](super::WithDeadline).
@@ -42,7 +43,7 @@ where
         let result = match this.inner.poll(cx) {
             Poll::Ready(result) => result.map_err(Into::into),
             Poll::Pending => {
-                let is_over = this.sleep.as_pin_mut().is_some_and(|sleep| sleep.poll(cx).is_ready());
+                let is_over = this.sleep.as_pin_mut().is_some_and(|sleep| poll_elapsed(sleep, cx).is_ready());
                 return match this.deadline {
                     Some(deadline) if is_over => Poll::Ready(Err(exceeded(deadline))),
                     _ => Poll::Pending,

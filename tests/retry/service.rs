@@ -13,7 +13,7 @@ use tonic::{Code, body::Body};
 use tower::{Layer, Service, ServiceBuilder, ServiceExt};
 use tower_dapr::retry::{Backoff, Budget, Retry, RetryLayer, RetryPolicy};
 
-use crate::{Answer, BoxError, Handle, code, dapr, spend_the_turn};
+use crate::{Answer, BoxError, Handle, busy::spend_the_turn, code, dapr};
 
 const MS: Duration = Duration::from_millis(1);
 

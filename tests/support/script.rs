@@ -6,7 +6,7 @@ use std::{
         Arc, Mutex,
         atomic::{AtomicUsize, Ordering::SeqCst},
     },
-    task::{Context, Poll, Waker},
+    task::{Context, Poll},
     time::Duration,
 };
 
@@ -14,7 +14,7 @@ use bytes::Bytes;
 use http::{HeaderMap, Request, Response, request};
 use http_body::{Body as _, Frame};
 use http_body_util::{BodyExt, StreamBody};
-use tokio::{task::coop, time::Instant};
+use tokio::time::Instant;
 use tonic::body::Body;
 use tower_service::Service;
 
@@ -267,12 +267,4 @@ where
     let trailers = body.collect().await.unwrap().trailers().cloned().unwrap_or_default();
     let value = found.or_else(|| trailers.get("grpc-status").cloned()).expect("a status");
     tonic::Code::from_bytes(value.as_bytes())
-}
-
-/// Does as much as tokio lets a task do before it has to yield.
-pub fn spend_the_turn() {
-    let mut cx = Context::from_waker(Waker::noop());
-    while let Poll::Ready(step) = coop::poll_proceed(&mut cx) {
-        step.made_progress();
-    }
 }
