@@ -4,7 +4,6 @@
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
 #[path = "support/busy.rs"]
-#[allow(dead_code, reason = "not every test file uses all of it")]
 #[allow(unreachable_pub, reason = "a module of tests")]
 mod busy;
 mod recorded;

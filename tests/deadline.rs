@@ -2,7 +2,6 @@
 #![allow(clippy::unwrap_used, reason = "a test may")]
 
 #[path = "support/busy.rs"]
-#[allow(dead_code, reason = "not every test file uses all of it")]
 #[allow(unreachable_pub, reason = "a module of tests")]
 mod busy;
 #[path = "support/script.rs"]

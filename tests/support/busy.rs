@@ -1,4 +1,5 @@
-//! Tasks that leave nothing to do to what they contain: tokio's cooperative scheduling lets its primitives say "pending" then.
+//! What keeps its task busy: tokio's cooperative scheduling has its timers and channels say "pending" in a task that has done
+//! much since it was polled.
 
 use std::{
     task::{Context, Poll, Waker},
@@ -15,10 +16,10 @@ pub fn spend_the_turn() {
     }
 }
 
-/// Waits, then for so long, and is busy in each of its polls thereafter. With time that is paused.
-pub async fn keep_busy(after: Duration) {
+/// Waits once, lets so much time pass (it must be paused), and is busy in each of its next 100 polls.
+pub async fn keep_busy(time: Duration) {
     tokio::task::yield_now().await;
-    tokio::time::advance(after).await;
+    tokio::time::advance(time).await;
     for _ in 0..100 {
         spend_the_turn();
         tokio::task::yield_now().await;
