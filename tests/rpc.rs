@@ -69,6 +69,20 @@ fn finds_nothing_by_a_path_that_differs_in_one_character() {
 }
 
 #[test]
+fn finds_nothing_by_the_beginning_of_one_path_and_the_end_of_another() {
+    let table: BTreeSet<_> = Rpc::all().map(Rpc::path).collect();
+    for (a, b) in Rpc::all().flat_map(|a| Rpc::all().map(move |b| (a.path(), b.path()))) {
+        for end in 1..b.len() {
+            // As long as the second, and then as long as both allow.
+            for beginning in [b.len() - end, a.len()].map(|beginning| beginning.min(a.len())) {
+                let path = format!("{}{}", &a[..beginning], &b[b.len() - end..]);
+                assert_eq!(Rpc::lookup(&path).map(Rpc::path), table.get(&*path).copied(), "{path}");
+            }
+        }
+    }
+}
+
+#[test]
 fn splits_the_path_into_service_and_method() {
     for rpc in Rpc::all() {
         assert_eq!(format!("/{}/{}", rpc.service(), rpc.method()), rpc.path());

@@ -40,11 +40,17 @@ pub(super) struct Plan {
 
 impl Plan {
     /// `None`: whatever comes of this call, it is not sent again.
+    // Inlined, since most that is never sent again is told by its path.
+    #[inline]
     pub(super) fn new<B>(policy: &RetryPolicy, request: &Request<B>) -> Option<(Self, Carried)> {
         let found = Rpc::lookup(request.uri().path());
         if found.is_some_and(|rpc| rpc.safety() == Safety::Never) {
             return None;
         }
+        Self::of(policy, request, found)
+    }
+
+    fn of<B>(policy: &RetryPolicy, request: &Request<B>, found: Option<&'static Rpc>) -> Option<(Self, Carried)> {
         let carried = Carried::by(request.extensions());
         // What tonic's clients mark is gRPC, and the mark is found sooner than the header.
         let protocol = if carried.grpc.is_some() { Protocol::Grpc } else { Protocol::of(request.headers()) };

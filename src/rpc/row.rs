@@ -29,6 +29,7 @@ impl Rpc {
     ///
     /// `None` if the path is none of Dapr's, for example that of an application's own service. Case matters, as in
     /// gRPC. Cheap enough for every request: no allocation, no table built at run time.
+    #[inline]
     pub fn lookup(path: &str) -> Option<&'static Self> {
         index::lookup(path)
     }
