@@ -287,6 +287,34 @@ async fn a_refused_stream_is_repeated_once_at_once_and_for_free() {
     assert_eq!(attempts(policy, get(), || Answer::error(h2::Error::from(h2::Reason::REFUSED_STREAM))).await, 2);
 }
 
+/// What hyper says of a request that was waiting when the connection closed: nothing of it was sent.
+async fn closed_before_it_was_sent() -> hyper::Error {
+    let (client, _server) = tokio::io::duplex(1024);
+    let executor = hyper_util::rt::TokioExecutor::new();
+    let (mut sender, connection) =
+        hyper::client::conn::http2::handshake(executor, hyper_util::rt::TokioIo::new(client)).await.unwrap();
+    let sent = sender.send_request(get());
+    drop(connection);
+    let error = sent.await.unwrap_err();
+    assert!(error.is_canceled(), "{error:?}");
+    error
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_still_waiting_to_be_sent_is_repeated_within_the_budget() {
+    let empty = tower_dapr::retry::Budget::new(10, 0).with_min_per_second(0);
+    for (policy, expected) in [(policy(), 3), (policy().with_budget(empty), 1)] {
+        let mut errors = Vec::new();
+        for _ in 0..3 {
+            errors.push(closed_before_it_was_sent().await);
+        }
+        let errors = std::sync::Mutex::new(errors);
+        let answer = move || Answer::error(errors.lock().unwrap().pop().expect("no attempt is left"));
+        // Also what must not be executed twice.
+        assert_eq!(attempts(policy, invoke(Verb::Post), answer).await, expected);
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn errors_of_the_transport_are_told_apart() {
     let io = |kind| move || Answer::error(std::io::Error::from(kind));
