@@ -26,7 +26,7 @@ use tower_dapr::{
 };
 
 use busy::keep_busy;
-use script::{Answer, Handle, code, dapr, grpc, http};
+use script::{Answer, Handle, code, dapr, frames, grpc, http};
 
 const SECOND: Duration = Duration::from_secs(1);
 const MS: Duration = Duration::from_millis(1);
@@ -121,6 +121,31 @@ async fn a_body_that_does_not_end_is_cut() {
     let mut body = stack.oneshot(get()).await.unwrap().into_body();
     assert!(body.frame().await.unwrap().is_ok());
     assert!(body.frame().await.unwrap().unwrap_err().is::<DeadlineExceeded>());
+    assert!(body.frame().await.is_none());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_body_that_always_has_more_is_cut() {
+    let inner = Handle::new(|_, _| {
+        let message = || Frame::data(Bytes::from_static(b"\0\0\0\0\0"));
+        Answer::body(frames(std::iter::repeat_with(message).take(10_000).map(Ok)))
+    });
+    let mut body = DeadlineLayer::per_call(SECOND).layer(inner).oneshot(get()).await.unwrap().into_body();
+    for _ in 0..10 {
+        assert!(body.frame().await.unwrap().is_ok());
+        tokio::time::sleep(SECOND / 10).await;
+    }
+    assert!(body.frame().await.unwrap().unwrap_err().is::<DeadlineExceeded>());
+    assert!(body.frame().await.is_none());
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_that_is_there_is_not_lost_for_being_read_late() {
+    let inner = Handle::new(|_, _| Answer::message_then(Code::Ok));
+    let mut body = DeadlineLayer::per_call(SECOND).layer(inner).oneshot(get()).await.unwrap().into_body();
+    tokio::time::sleep(2 * SECOND).await;
+    assert!(body.frame().await.unwrap().unwrap().is_data());
+    assert!(body.frame().await.unwrap().unwrap().is_trailers());
     assert!(body.frame().await.is_none());
 }
 
