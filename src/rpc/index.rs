@@ -21,8 +21,8 @@ const DAPR: &str = "/dapr.proto.runtime.v1.Dapr/";
 /// The longest path that its key and a beginning with [`DAPR`] tell from all others.
 const MAX_SHORT: usize = DAPR.len() + TAIL;
 
-/// The keys of the rows with such a path. Keys are quicker to compare than paths.
-static SHORT: [Option<Key>; ROWS.len()] = short();
+/// The keys of the rows with such a path, and [`Key::NONE`] of the others. Keys are quicker to compare than paths.
+static SHORT: [Key; ROWS.len()] = short();
 
 /// The parts in which the paths differ: the length and the last bytes.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -45,7 +45,7 @@ pub(super) fn lookup(path: &str) -> Option<&'static Rpc> {
         // An empty slot holds no row's number, and there is always one.
         let number = usize::from(INDEX[slot]);
         let row = ROWS.get(number)?;
-        let is_it = if is_short { SHORT[number] == Some(key) } else { row.path() == path };
+        let is_it = if is_short { SHORT[number] == key } else { row.path() == path };
         if is_it {
             return Some(row);
         }
@@ -54,6 +54,9 @@ pub(super) fn lookup(path: &str) -> Option<&'static Rpc> {
 }
 
 impl Key {
+    /// Of no path.
+    const NONE: Self = Self { len: 0, tail: [0; 2] };
+
     #[inline]
     const fn of(path: &[u8]) -> Self {
         let (_, tail) = path.split_at(path.len() - TAIL);
@@ -92,13 +95,13 @@ const fn index() -> [u8; SLOTS] {
     index
 }
 
-const fn short() -> [Option<Key>; ROWS.len()] {
-    let mut short = [None; ROWS.len()];
+const fn short() -> [Key; ROWS.len()] {
+    let mut short = [Key::NONE; ROWS.len()];
     let mut row = 0;
     while row < ROWS.len() {
         let path = ROWS[row].path().as_bytes();
         if path.len() <= MAX_SHORT && begins_with(path, DAPR.as_bytes()) {
-            short[row] = Some(Key::of(path));
+            short[row] = Key::of(path);
         }
         row += 1;
     }
