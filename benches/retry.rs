@@ -7,17 +7,17 @@
 //! * `not retryable`: in `RetryLayer`, a call that is never sent again (`Shutdown`), and a policy that is off.
 //! * `tonic body`: in `RetryLayer`, with the body type of tonic's channel, which cannot be cloned; `tonic bare` is its floor.
 //!
-//! Last numbers, shortest times (2 virtual cores of an Intel Xeon, Rust 1.95, November 2026), and instructions as valgrind
-//! counts them; behind `+` what a layer adds:
+//! Last numbers, medians of the shortest times of 15 runs (2 virtual cores of an Intel Xeon, Rust 1.95, November 2026), and
+//! instructions as valgrind counts them; behind `+` what a layer adds:
 //!
 //! | scenario | time | instructions | allocations |
 //! | --- | --- | --- | --- |
-//! | bare | 302 ns | 2,968 | 5 |
-//! | tower | + 365 ns | + 2,380 | + 5 |
-//! | retryable | + 254 ns | + 2,125 | + 1 |
-//! | not retryable, by the call | + 39 ns | + 311 | 0 |
-//! | not retryable, by the policy | + 19 ns | + 219 | 0 |
-//! | tonic body | + 397 ns | + 2,705 | + 3 |
+//! | bare | 327 ns | 2,968 | 5 |
+//! | tower | + 381 ns | + 2,380 | + 5 |
+//! | retryable | + 280 ns | + 2,121 | + 1 |
+//! | not retryable, by the call | + 42 ns | + 307 | 0 |
+//! | not retryable, by the policy | + 29 ns | + 219 | 0 |
+//! | tonic body | + 408 ns | + 2,701 | + 3 |
 //!
 //! Run with `cargo bench --bench retry`. It prints the allocations per call first, and the shortest times.
 #![allow(missing_docs, reason = "a bench")]
