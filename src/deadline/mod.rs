@@ -31,8 +31,8 @@
 //!
 //! The deadline of a call is the earliest of: the layer's timeout, the caller's `grpc-timeout`, a [`Deadline`] in the
 //! request's extensions. It travels inward as that extension and, for gRPC, as a `grpc-timeout` with what is left. It covers
-//! the response to its last frame ([`ResponseBody`]). The layer's own timeout is not applied to Dapr's streams, which live as long as they are
-//! read; a deadline that their caller asks for is.
+//! the response to its last frame ([`ResponseBody`]). The layer's own timeout is not applied to Dapr's streams, which live
+//! as long as they are read; a deadline that their caller asks for is.
 //!
 //! # What the caller sees
 //!

@@ -53,8 +53,8 @@ struct Progress {
     retries: u32,
     /// Where in the sequence of waits: a server that says how long to wait starts it anew.
     backoff: u32,
-    /// Was a refused stream repeated at once?
-    refused: bool,
+    /// Was the call repeated for free?
+    repeated: bool,
 }
 
 /// The next attempt.
@@ -81,7 +81,7 @@ impl<S, B: ReplayableBody> Call<S, B> {
             Some(inbound) => Some(Deadline::after(inbound.within)),
             None => kept.deadline(),
         };
-        let progress = Progress { attempts: 1, retries: 0, backoff: 0, refused: false };
+        let progress = Progress { attempts: 1, retries: 0, backoff: 0, repeated: false };
         Self { service, kept, source, plan, settings, deadline, progress }
     }
 
@@ -102,9 +102,12 @@ impl<S, B: ReplayableBody> Call<S, B> {
         if let Some(deadline) = &self.deadline {
             deadline.note(code, verdict.message.as_deref());
         }
-        // The stream was refused before anybody looked at it: as if it had never been sent.
-        if verdict.evidence == Evidence::Refused && !self.progress.refused {
-            self.progress.refused = true;
+        // It is as if this attempt had never been made. An empty budget says that the server has more of this to offer.
+        if verdict.evidence == Evidence::Refused
+            && !self.progress.repeated
+            && policy.budget.as_ref().is_none_or(|budget| budget.balance() > 0)
+        {
+            self.progress.repeated = true;
             return self.prepare(Duration::ZERO, Permit::free(), code, true);
         }
         if !self.plan.allows(policy, verdict.evidence, || B::start(&self.source))

@@ -20,9 +20,10 @@ pub(super) enum Evidence {
     Final,
     /// It failed, and nothing is known that would speak for another attempt.
     Lost,
-    /// There was no connection, or none any more: nobody has seen the request.
+    /// There was no connection: nobody has seen the request.
     NotSent,
-    /// The server refused the stream: no handler has seen the request.
+    /// No handler has seen the request, though there was a connection: the server refused the stream, or the connection
+    /// closed while the request was waiting to be sent.
     Refused,
     /// The server, or the way to it, is not there now. The request may have been executed.
     Unavailable,
@@ -158,10 +159,8 @@ fn in_chain(error: &(dyn Error + 'static)) -> Option<Evidence> {
         }
         if error.downcast_ref::<hyper::Error>().is_some_and(hyper::Error::is_canceled) {
             // Nobody has cancelled it: hyper's word for a request that was waiting when the connection closed, of which
-            // nothing was sent (its client makes the error in no other case). So after a GOAWAY. gRFC A6 would repeat it for
-            // free. But where connections are cut again and again, every fifth call is such a one, and the budget is there
-            // for servers in that state.
-            return Some(Evidence::NotSent);
+            // nothing was sent (its client makes the error in no other case). So after a GOAWAY.
+            return Some(Evidence::Refused);
         }
         next = error.source();
     }

@@ -54,8 +54,9 @@
 //! | client and bidirectional streams; `Shutdown` | no | no | no | no |
 //!
 //! 1. No connection; one that closed while the request was waiting to be sent; a stream that the server refused
-//!    (`REFUSED_STREAM`, or above the last one of its `GOAWAY`): this is repeated once at once and for free, as gRFC A6 has
-//!    it, before the policy is asked.
+//!    (`REFUSED_STREAM`, or above the last one of its `GOAWAY`). The latter two are repeated once at once and for free, as
+//!    gRFC A6 has it, before the policy is asked; but not while the [`Budget`] is empty, so that a server which refuses
+//!    everything is not asked for everything twice.
 //! 2. After at least one second, if the server does not say how long. Not if the message is too large.
 //! 3. [`RetryPolicy::repeat_conditional_writes`]. 4. [`RetryPolicy::at_least_once_publish`].
 //!    5. [`Idempotent`], [`RetryPolicy::with_safety`], [`RetryPolicy::invoke_verbs`].

@@ -40,7 +40,7 @@ pub(super) struct Plan {
 
 impl Plan {
     /// `None`: whatever comes of this call, it is not sent again.
-    // Inlined, since most that is never sent again is told by its path.
+    // Inlined, and the rest is not: what is never sent again is mostly known by its path.
     #[inline]
     pub(super) fn new<B>(policy: &RetryPolicy, request: &Request<B>) -> Option<(Self, Carried)> {
         let found = Rpc::lookup(request.uri().path());

@@ -1,6 +1,6 @@
 //! Which failure of which call is tried again.
 
-use std::time::Duration;
+use std::{sync::Mutex, time::Duration};
 
 use dapr::dapr::proto::{
     common::v1::{
@@ -17,7 +17,7 @@ use http::{Method, Request};
 use tonic::{Code, body::Body};
 use tower::{Layer, ServiceExt};
 use tower_dapr::{
-    retry::{Backoff, Idempotent, NotIdempotent, RetryLayer, RetryPolicy},
+    retry::{Backoff, Budget, Idempotent, NotIdempotent, RetryLayer, RetryPolicy},
     rpc::Safety,
 };
 
@@ -267,26 +267,6 @@ async fn a_stream_is_opened_again_only_before_its_head() {
     assert_eq!(attempts(policy(), stream(), || Answer::grpc(Code::Unavailable)).await, 1);
 }
 
-#[tokio::test(start_paused = true)]
-async fn a_refused_stream_is_repeated_once_at_once_and_for_free() {
-    let start = tokio::time::Instant::now();
-    let inner = Handle::new(|n, _| match n {
-        0 => Answer::error(h2::Error::from(h2::Reason::REFUSED_STREAM)),
-        _ => Answer::ok(),
-    });
-    let budget = tower_dapr::retry::Budget::new(10, 0).with_min_per_second(0);
-    let policy = RetryPolicy::new().with_budget(budget);
-    // Also for what must not be executed twice.
-    let response = RetryLayer::new(policy.clone()).layer(inner.clone()).oneshot(invoke(Verb::Post)).await.unwrap();
-    assert_eq!(code(response).await, Code::Ok);
-    assert_eq!(inner.calls(), 2);
-    assert_eq!(start.elapsed(), Duration::ZERO);
-    let second = &inner.seen()[1];
-    assert!(!second.head.headers.contains_key("grpc-previous-rpc-attempts"), "nobody has seen the first");
-    // The second refusal is the policy's to decide, and the budget is empty.
-    assert_eq!(attempts(policy, get(), || Answer::error(h2::Error::from(h2::Reason::REFUSED_STREAM))).await, 2);
-}
-
 /// What hyper says of a request that was waiting when the connection closed: nothing of it was sent.
 async fn closed_before_it_was_sent() -> hyper::Error {
     let (client, _server) = tokio::io::duplex(1024);
@@ -301,18 +281,37 @@ async fn closed_before_it_was_sent() -> hyper::Error {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_was_still_waiting_to_be_sent_is_repeated_within_the_budget() {
-    let empty = tower_dapr::retry::Budget::new(10, 0).with_min_per_second(0);
-    for (policy, expected) in [(policy(), 3), (policy().with_budget(empty), 1)] {
-        let mut errors = Vec::new();
-        for _ in 0..3 {
-            errors.push(closed_before_it_was_sent().await);
-        }
-        let errors = std::sync::Mutex::new(errors);
-        let answer = move || Answer::error(errors.lock().unwrap().pop().expect("no attempt is left"));
+async fn what_no_handler_has_seen_is_repeated_once_at_once_and_for_free() {
+    let refused = || h2::Error::from(h2::Reason::REFUSED_STREAM).into();
+    let closed = closed_before_it_was_sent().await;
+    for error in [refused(), BoxError::from(closed)] {
+        let start = tokio::time::Instant::now();
+        let budget = Budget::new(10, 1).with_min_per_second(0);
+        let policy = RetryPolicy::new().with_budget(budget.clone());
+        let error = Mutex::new(Some(error));
+        let inner = Handle::new(move |_, _| match error.lock().unwrap().take() {
+            Some(error) => Answer::error(error),
+            None => Answer::ok(),
+        });
         // Also what must not be executed twice.
-        assert_eq!(attempts(policy, invoke(Verb::Post), answer).await, expected);
+        let response = RetryLayer::new(policy).layer(inner.clone()).oneshot(invoke(Verb::Post)).await.unwrap();
+        assert_eq!(code(response).await, Code::Ok);
+        assert_eq!((inner.calls(), budget.balance()), (2, 1));
+        assert_eq!(start.elapsed(), Duration::ZERO);
+        let second = &inner.seen()[1];
+        assert!(!second.head.headers.contains_key("grpc-previous-rpc-attempts"), "nobody has seen the first");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_no_handler_sees_again_is_the_policys_to_repeat() {
+    let refused = || Answer::error(h2::Error::from(h2::Reason::REFUSED_STREAM));
+    assert_eq!(attempts(policy(), get(), refused).await, 4);
+    let budget = Budget::new(10, 1).with_min_per_second(0);
+    let one_left = policy().with_budget(budget.clone());
+    assert_eq!(attempts(one_left.clone(), get(), refused).await, 3, "one for free, and one of the budget");
+    assert_eq!(budget.balance(), 0);
+    assert_eq!(attempts(one_left, get(), refused).await, 1, "the server refuses too much");
 }
 
 #[tokio::test(start_paused = true)]
