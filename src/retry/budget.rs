@@ -14,11 +14,11 @@ const COST: u64 = 1000;
 /// starts full. When it is empty, failures are handed to the caller at once, except for a trickle per second. Clones share
 /// the bucket.
 ///
-/// The repetition for free of what no handler has seen takes no token, and is not made while there is none.
+/// What no handler has seen is repeated once for free: that takes no token, but is not done while there is none.
 ///
 /// With the defaults (10 %, 100 in reserve, 1 per second) the calls sent are at most 1.1 times the calls made, plus the
-/// reserve once, one per second, and what is repeated for free; two stacks on top of each other make it 1.21 times. When everything fails, only the
-/// reserve and the trickle are sent again.
+/// reserve once, one per second, and what is repeated for free; two stacks on top of each other make it 1.21 times. When
+/// everything fails, little more than the reserve and the trickle is sent again.
 ///
 /// Putting back is one atomic operation without a lock or a clock, and none at all while the bucket is full.
 ///
