@@ -1,10 +1,11 @@
-use std::{error::Error as StdError, fmt};
+use std::{error::Error as StdError, fmt, sync::Arc};
 
 use http::StatusCode;
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt};
 
 use self::json::JsonError;
+use crate::classify::was_waiting;
 
 mod json;
 
@@ -69,7 +70,7 @@ enum Kind {
 
 impl Error {
     pub(crate) fn status(operation: &'static str, target: &str, status: Status) -> Self {
-        Self::new(operation, target, Kind::Status(status))
+        Self::new(operation, target, Kind::Status(by_its_cause(status)))
     }
 
     pub(crate) fn item(operation: &'static str, target: &str, message: String) -> Self {
@@ -313,4 +314,14 @@ impl StdError for Error {
             Kind::Item(_) | Kind::Invalid(_) | Kind::Protocol(_) => None,
         }
     }
+}
+
+/// tonic calls a request `CANCELLED` that was waiting when its connection closed, as if its caller had ended it.
+fn by_its_cause(status: Status) -> Status {
+    if status.code() != Code::Cancelled || !was_waiting(&status) {
+        return status;
+    }
+    let mut closed = Status::unavailable("the connection closed before the request was sent");
+    closed.set_source(Arc::new(status));
+    closed
 }

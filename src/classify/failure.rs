@@ -38,7 +38,7 @@ impl Failure {
         self.code
     }
 
-    /// `error.type` for HTTP: `timeout`, `connection_refused`, `connection_error`, `cancelled`, .., or the error's type.
+    /// `error.type` for HTTP: `timeout`, `connection_refused`, `connection_error`, `connection_closed`, .., or the error's type.
     #[must_use]
     pub fn error_type(self) -> &'static str {
         self.error_type
@@ -90,9 +90,8 @@ impl Failure {
         if error.is_timeout() {
             // hyper's keep-alive ping was not answered.
             Some(Self::new(Code::Unavailable, "timeout"))
-        } else if error.is_canceled() {
-            Some(Self::new(Code::Cancelled, "cancelled"))
-        } else if error.is_incomplete_message() || error.is_closed() {
+        } else if error.is_canceled() || error.is_incomplete_message() || error.is_closed() {
+            // Cancelled by nobody: the request was waiting when its connection closed. tonic makes CANCELLED of it.
             Some(Self::new(Code::Unavailable, "connection_closed"))
         } else {
             None // its source, if any, says more
@@ -165,4 +164,11 @@ fn type_name_of<E>() -> &'static str {
         None if name.starts_with('&') => "_OTHER",
         None => name,
     }
+}
+
+/// Does the error say that the request was still waiting when its connection closed, so that nothing of it was sent?
+pub(crate) fn was_waiting(error: &(dyn Error + 'static)) -> bool {
+    std::iter::successors(Some(error), |&error| error.source())
+        .take(MAX_CHAIN)
+        .any(|error| error.downcast_ref::<hyper::Error>().is_some_and(hyper::Error::is_canceled))
 }

@@ -1,9 +1,11 @@
 use std::{error::Error as _, time::Duration};
 
 use http::StatusCode;
-use tonic::{Code, Status, metadata::MetadataMap};
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use tonic::{Code, Status, body::Body, metadata::MetadataMap};
 use tonic_types::{ErrorDetails, StatusExt};
-use tower_dapr::Error;
+use tower::ServiceBuilder;
+use tower_dapr::{Error, outbound::Dapr, testing::SpanRecorder, trace::TraceLayer};
 
 use crate::dapr_server::{Answer, DaprServer};
 
@@ -111,4 +113,27 @@ async fn each_question_is_answered_yes_for_its_codes_only() {
         }
         assert!(!error.is_invalid() && !error.is_decode());
     }
+}
+
+/// hyper calls a request cancelled that was waiting when its connection closed, and tonic says CANCELLED to that. The
+/// caller has cancelled nothing, and may ask again.
+#[tokio::test]
+async fn a_connection_that_closed_is_not_called_a_cancelled_call() {
+    let spans = SpanRecorder::new();
+    let channel = tower::service_fn(async |request: http::Request<Body>| {
+        let (client, _server) = tokio::io::duplex(1024);
+        let handshake = hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(client));
+        let (mut sender, connection) = handshake.await?;
+        let sent = sender.send_request(request);
+        drop(connection);
+        sent.await.map(|response| response.map(Body::new))
+    });
+    let trace = TraceLayer::client().with_tracer_provider(&spans.provider("app"));
+    let dapr = Dapr::new(ServiceBuilder::new().layer(trace).service(channel));
+    let error = dapr.state("shelf").get::<u32>("tea").await.unwrap_err();
+    assert!(error.is_unavailable() && !error.is_cancelled(), "{error:?}");
+    assert_eq!(error.message(), "the connection closed before the request was sent");
+    assert!(error.source().unwrap().source().unwrap().downcast_ref::<Status>().is_some(), "tonic's own is below it");
+    let recorded = spans.spans();
+    assert_eq!(recorded[0].attribute_str("rpc.response.status_code"), Some("UNAVAILABLE"));
 }
