@@ -5,7 +5,7 @@ use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt};
 
 use self::json::JsonError;
-use crate::classify::was_waiting;
+use crate::classify::{chain, was_waiting};
 
 mod json;
 
@@ -316,9 +316,9 @@ impl StdError for Error {
     }
 }
 
-/// tonic calls a request `CANCELLED` that was waiting when its connection closed, as if its caller had ended it.
+/// What [was waiting](was_waiting) is `UNAVAILABLE`, and not as tonic has it.
 fn by_its_cause(status: Status) -> Status {
-    if status.code() != Code::Cancelled || !was_waiting(&status) {
+    if status.code() != Code::Cancelled || !chain(&status).any(was_waiting) {
         return status;
     }
     let mut closed = Status::unavailable("the connection closed before the request was sent");

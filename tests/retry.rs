@@ -5,6 +5,9 @@
 #[allow(dead_code, reason = "not every test file uses all of it")]
 #[allow(unreachable_pub, reason = "a module of tests")]
 mod busy;
+#[path = "support/closed.rs"]
+#[allow(unreachable_pub, reason = "a module of tests")]
+mod closed;
 #[path = "support/script.rs"]
 #[allow(dead_code, reason = "not every test file uses all of it")]
 #[allow(unreachable_pub, reason = "a module of tests")]

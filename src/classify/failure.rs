@@ -38,7 +38,8 @@ impl Failure {
         self.code
     }
 
-    /// `error.type` for HTTP: `timeout`, `connection_refused`, `connection_error`, `connection_closed`, .., or the error's type.
+    /// `error.type` for HTTP: `timeout`, `connection_refused`, `connection_error`, `connection_closed`, .., or the error's
+    /// type.
     #[must_use]
     pub fn error_type(self) -> &'static str {
         self.error_type
@@ -52,16 +53,11 @@ impl Failure {
     /// one that is recognised and refines its `error.type`, but the outermost code stays.
     fn in_chain(error: &(dyn Error + 'static)) -> Option<Self> {
         let mut found: Option<Self> = None;
-        let mut next = Some(error);
-        for _ in 0..MAX_CHAIN {
-            let Some(error) = next else { break };
-            if let Some(failure) = Self::of_one(error) {
-                found = Some(match found {
-                    Some(outer) if outer.code != Code::Unknown => Self::new(outer.code, failure.error_type),
-                    _ => failure,
-                });
-            }
-            next = error.source();
+        for failure in chain(error).filter_map(Self::of_one) {
+            found = Some(match found {
+                Some(outer) if outer.code != Code::Unknown => Self::new(outer.code, failure.error_type),
+                _ => failure,
+            });
         }
         found
     }
@@ -90,8 +86,7 @@ impl Failure {
         if error.is_timeout() {
             // hyper's keep-alive ping was not answered.
             Some(Self::new(Code::Unavailable, "timeout"))
-        } else if error.is_canceled() || error.is_incomplete_message() || error.is_closed() {
-            // Cancelled by nobody: the request was waiting when its connection closed. tonic makes CANCELLED of it.
+        } else if was_waiting(error) || error.is_incomplete_message() || error.is_closed() {
             Some(Self::new(Code::Unavailable, "connection_closed"))
         } else {
             None // its source, if any, says more
@@ -166,9 +161,14 @@ fn type_name_of<E>() -> &'static str {
     }
 }
 
-/// Does the error say that the request was still waiting when its connection closed, so that nothing of it was sent?
+/// An error and its sources.
+pub(crate) fn chain<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
+    std::iter::successors(Some(error), |&error| error.source()).take(MAX_CHAIN)
+}
+
+/// Is this link of a [`chain`] hyper's word for a request that was waiting when its connection closed, of which nothing was
+/// sent? So after a GOAWAY. hyper calls it cancelled, though nobody has cancelled it, and its client makes the error in no
+/// other case; tonic makes CANCELLED of it.
 pub(crate) fn was_waiting(error: &(dyn Error + 'static)) -> bool {
-    std::iter::successors(Some(error), |&error| error.source())
-        .take(MAX_CHAIN)
-        .any(|error| error.downcast_ref::<hyper::Error>().is_some_and(hyper::Error::is_canceled))
+    error.downcast_ref::<hyper::Error>().is_some_and(hyper::Error::is_canceled)
 }

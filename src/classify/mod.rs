@@ -30,7 +30,7 @@ mod outcome;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use self::failure::{as_dyn_error, was_waiting};
+pub(crate) use self::failure::{as_dyn_error, chain, was_waiting};
 pub use self::{
     code::{code_name, http_status_text},
     failure::Failure,

@@ -10,7 +10,7 @@ use tokio::time::{Sleep, sleep_until};
 use tonic::codegen::StdError;
 
 use super::{Deadline, DeadlineExceeded, ResponseBody};
-use crate::timer::poll_elapsed;
+use crate::{classify::chain, timer::poll_elapsed};
 
 pin_project! {
     /// The response future of [`WithDeadline`](super::WithDeadline).
@@ -69,5 +69,5 @@ pub(super) fn exceeded(deadline: &Deadline) -> StdError {
 }
 
 fn is_tonic_timeout(error: &(dyn std::error::Error + 'static)) -> bool {
-    std::iter::successors(Some(error), |error| error.source()).take(32).any(|error| error.is::<tonic::TimeoutExpired>())
+    chain(error).any(|error| error.is::<tonic::TimeoutExpired>())
 }

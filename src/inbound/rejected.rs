@@ -7,6 +7,7 @@ use axum::{
 use tower::BoxError;
 
 use crate::{
+    classify::chain,
     cloudevent::{Printable, respond},
     event::{CloudEvent, DataError, DecodeError, Outcome},
 };
@@ -80,8 +81,8 @@ impl Rejected {
     }
 
     fn warn(&self) {
-        let chain = chain(&*self.error);
-        let reason = Printable::reason(&chain);
+        let text = text(&*self.error);
+        let reason = Printable::reason(&text);
         let outcome = self.outcome;
         match &self.event {
             Some(Identity { topic, id }) => {
@@ -129,11 +130,10 @@ impl fmt::Debug for Rejected {
     }
 }
 
-/// How long a chain of `source()` is followed: a cyclic one must not hang us.
-const MAX_CHAIN: usize = 16;
+/// So many links of a chain of sources are told.
+const MAX_TOLD: usize = 16;
 
 /// `outermost: its source: ..`
-fn chain(error: &(dyn Error + 'static)) -> String {
-    let errors = std::iter::successors(Some(error), |error| (*error).source()).take(MAX_CHAIN);
-    errors.map(ToString::to_string).collect::<Vec<_>>().join(": ")
+fn text(error: &(dyn Error + 'static)) -> String {
+    chain(error).take(MAX_TOLD).map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }

@@ -1,4 +1,4 @@
-use std::{error::Error as StdError, future::Future, time::Duration};
+use std::{future::Future, time::Duration};
 
 use bytes::Bytes;
 use http::Uri;
@@ -10,7 +10,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 use tonic::Code;
 
 use super::{Dapr, backoff::Backoff};
-use crate::{Error, semconv::capped};
+use crate::{Error, classify::chain, semconv::capped};
 
 const WAIT: &str = "wait for";
 const SIDECAR: &str = "sidecar";
@@ -88,11 +88,8 @@ where
 
 /// What it comes down to: "connection refused", and not that a call has failed.
 fn innermost(error: &Error) -> String {
-    let mut error: &dyn StdError = error;
-    while let Some(source) = error.source() {
-        error = source;
-    }
-    capped(&error.to_string(), 256).escape_debug().to_string()
+    let innermost = chain(error).last().expect("it is its own first link");
+    capped(&innermost.to_string(), 256).escape_debug().to_string()
 }
 
 /// One question. A connection of its own: what is asked for is a new one.

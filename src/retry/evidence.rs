@@ -8,7 +8,7 @@ use tonic::Code;
 use super::pushback::Pushback;
 use crate::{
     breaker::BreakerOpen,
-    classify::{Classifier, Ending, Failure, Protocol, as_dyn_error, code_name, http_status_text},
+    classify::{Classifier, Ending, Failure, Protocol, as_dyn_error, chain, code_name, http_status_text, was_waiting},
 };
 
 /// What is known after an attempt. The order of the rows in the module docs.
@@ -51,9 +51,6 @@ pub(super) struct Verdict {
 /// What daprd answers with UNAVAILABLE although it is no matter of time. (daprd 1.18: no placement service in the
 /// configuration; an HTTP app that is called as a gRPC service.)
 const PERMANENT: [&str; 2] = ["placement service is not configured", "error reading server preface"];
-
-/// How long a chain of `source()` is followed.
-const MAX_CHAIN: usize = 32;
 
 // ===== impl Verdict =====
 
@@ -115,54 +112,36 @@ impl Verdict {
     /// Of an error that came instead of a response.
     pub(super) fn of_error<E: 'static>(error: &E) -> Self {
         let failure = Failure::of(error);
-        let evidence = as_dyn_error(error).and_then(in_chain).unwrap_or(match failure.code() {
-            Code::Unavailable => Evidence::Unavailable,
-            Code::DeadlineExceeded => Evidence::TimedOut,
-            _ => Evidence::Lost,
-        });
+        let evidence =
+            as_dyn_error(error).and_then(|error| chain(error).find_map(of_one)).unwrap_or(match failure.code() {
+                Code::Unavailable => Evidence::Unavailable,
+                Code::DeadlineExceeded => Evidence::TimedOut,
+                _ => Evidence::Lost,
+            });
         Self { message: as_dyn_error(error).map(text), ..Self::failure(evidence, code_name(failure.code())) }
     }
 }
 
 /// An error and its sources in one line.
 fn text(error: &(dyn Error + 'static)) -> String {
-    let mut text = error.to_string();
-    let mut next = error.source();
-    for _ in 0..MAX_CHAIN {
-        let Some(error) = next else { break };
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        next = error.source();
-    }
-    text
+    chain(error).map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }
 
-/// The first link that proves something.
-fn in_chain(error: &(dyn Error + 'static)) -> Option<Evidence> {
-    let mut next = Some(error);
-    for _ in 0..MAX_CHAIN {
-        let error = next?;
-        if error.is::<BreakerOpen>() {
-            // It will stay open for longer than a call is worth.
-            return Some(Evidence::Lost);
-        }
-        let client = error.downcast_ref::<hyper_util::client::legacy::Error>();
-        if error.is::<tonic::ConnectError>() || client.is_some_and(|client| client.is_connect()) {
-            return Some(Evidence::NotSent);
-        }
-        if let Some(h2) = error.downcast_ref::<h2::Error>() {
-            // A stream ends by the peer's GOAWAY only if the peer will not handle it (RFC 9113, section 6.8).
-            let refused = h2.reason() == Some(h2::Reason::REFUSED_STREAM) && !h2.is_go_away();
-            if refused || (h2.is_go_away() && h2.is_remote()) {
-                return Some(Evidence::Refused);
-            }
-        }
-        if error.downcast_ref::<hyper::Error>().is_some_and(hyper::Error::is_canceled) {
-            // Nobody has cancelled it: hyper's word for a request that was waiting when the connection closed, of which
-            // nothing was sent (its client makes the error in no other case). So after a GOAWAY.
-            return Some(Evidence::Refused);
-        }
-        next = error.source();
+/// Does one link of the chain prove something?
+fn of_one(error: &(dyn Error + 'static)) -> Option<Evidence> {
+    if error.is::<BreakerOpen>() {
+        // It will stay open for longer than a call is worth.
+        return Some(Evidence::Lost);
     }
-    None
+    let client = error.downcast_ref::<hyper_util::client::legacy::Error>();
+    if error.is::<tonic::ConnectError>() || client.is_some_and(|client| client.is_connect()) {
+        return Some(Evidence::NotSent);
+    }
+    if was_waiting(error) {
+        return Some(Evidence::Refused);
+    }
+    let h2 = error.downcast_ref::<h2::Error>()?;
+    // A stream ends by the peer's GOAWAY only if the peer will not handle it (RFC 9113, section 6.8).
+    let refused = h2.reason() == Some(h2::Reason::REFUSED_STREAM) && !h2.is_go_away();
+    (refused || (h2.is_go_away() && h2.is_remote())).then_some(Evidence::Refused)
 }

@@ -1,13 +1,15 @@
 use std::{error::Error as _, time::Duration};
 
-use http::StatusCode;
-use hyper_util::rt::{TokioExecutor, TokioIo};
+use http::{Response, StatusCode};
 use tonic::{Code, Status, body::Body, metadata::MetadataMap};
 use tonic_types::{ErrorDetails, StatusExt};
 use tower::ServiceBuilder;
 use tower_dapr::{Error, outbound::Dapr, testing::SpanRecorder, trace::TraceLayer};
 
-use crate::dapr_server::{Answer, DaprServer};
+use crate::{
+    closed::closed_before_it_was_sent,
+    dapr_server::{Answer, DaprServer},
+};
 
 async fn failed(answer: Answer) -> Error {
     let server = DaprServer::default();
@@ -120,14 +122,7 @@ async fn each_question_is_answered_yes_for_its_codes_only() {
 #[tokio::test]
 async fn a_connection_that_closed_is_not_called_a_cancelled_call() {
     let spans = SpanRecorder::new();
-    let channel = tower::service_fn(async |request: http::Request<Body>| {
-        let (client, _server) = tokio::io::duplex(1024);
-        let handshake = hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(client));
-        let (mut sender, connection) = handshake.await?;
-        let sent = sender.send_request(request);
-        drop(connection);
-        sent.await.map(|response| response.map(Body::new))
-    });
+    let channel = tower::service_fn(async |request| Err::<Response<Body>, _>(closed_before_it_was_sent(request).await));
     let trace = TraceLayer::client().with_tracer_provider(&spans.provider("app"));
     let dapr = Dapr::new(ServiceBuilder::new().layer(trace).service(channel));
     let error = dapr.state("shelf").get::<u32>("tea").await.unwrap_err();

@@ -1,6 +1,9 @@
 //! The `Dapr` handle: what it sends, what it makes of the answers, and what it never shows.
 #![allow(clippy::unwrap_used, reason = "a test may")]
 
+#[path = "../support/closed.rs"]
+#[allow(unreachable_pub, reason = "a module of tests")]
+mod closed;
 #[path = "../support/dapr_server.rs"]
 #[allow(dead_code, unreachable_pub, reason = "shared between files of tests")]
 mod dapr_server;

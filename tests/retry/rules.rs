@@ -21,7 +21,7 @@ use tower_dapr::{
     rpc::Safety,
 };
 
-use crate::{Answer, BoxError, Handle, code, dapr, frames, grpc, http};
+use crate::{Answer, BoxError, Handle, closed::closed_before_it_was_sent, code, dapr, frames, grpc, http};
 
 const MS: Duration = Duration::from_millis(1);
 
@@ -267,23 +267,10 @@ async fn a_stream_is_opened_again_only_before_its_head() {
     assert_eq!(attempts(policy(), stream(), || Answer::grpc(Code::Unavailable)).await, 1);
 }
 
-/// What hyper says of a request that was waiting when the connection closed: nothing of it was sent.
-async fn closed_before_it_was_sent() -> hyper::Error {
-    let (client, _server) = tokio::io::duplex(1024);
-    let executor = hyper_util::rt::TokioExecutor::new();
-    let (mut sender, connection) =
-        hyper::client::conn::http2::handshake(executor, hyper_util::rt::TokioIo::new(client)).await.unwrap();
-    let sent = sender.send_request(get());
-    drop(connection);
-    let error = sent.await.unwrap_err();
-    assert!(error.is_canceled(), "{error:?}");
-    error
-}
-
 #[tokio::test(start_paused = true)]
 async fn what_no_handler_has_seen_is_repeated_once_at_once_and_for_free() {
     let refused = || h2::Error::from(h2::Reason::REFUSED_STREAM).into();
-    let closed = closed_before_it_was_sent().await;
+    let closed = closed_before_it_was_sent(get()).await;
     for error in [refused(), BoxError::from(closed)] {
         let start = tokio::time::Instant::now();
         let budget = Budget::new(10, 1).with_min_per_second(0);
