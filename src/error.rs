@@ -1,11 +1,10 @@
-use std::{error::Error as StdError, fmt, sync::Arc};
+use std::{error::Error as StdError, fmt};
 
 use http::StatusCode;
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt};
 
 use self::json::JsonError;
-use crate::classify::{chain, was_waiting};
 
 mod json;
 
@@ -70,7 +69,7 @@ enum Kind {
 
 impl Error {
     pub(crate) fn status(operation: &'static str, target: &str, status: Status) -> Self {
-        Self::new(operation, target, Kind::Status(by_its_cause(status)))
+        Self::new(operation, target, Kind::Status(status))
     }
 
     pub(crate) fn item(operation: &'static str, target: &str, message: String) -> Self {
@@ -314,14 +313,4 @@ impl StdError for Error {
             Kind::Item(_) | Kind::Invalid(_) | Kind::Protocol(_) => None,
         }
     }
-}
-
-/// What [was waiting](was_waiting) is `UNAVAILABLE`, and not as tonic has it.
-fn by_its_cause(status: Status) -> Status {
-    if status.code() != Code::Cancelled || !chain(&status).any(was_waiting) {
-        return status;
-    }
-    let mut closed = Status::unavailable("the connection closed before the request was sent");
-    closed.set_source(Arc::new(status));
-    closed
 }

@@ -11,7 +11,7 @@ use dapr::dapr::proto::runtime::v1::dapr_client::DaprClient;
 use http::{Request, Response};
 use http_body::Body;
 use pin_project_lite::pin_project;
-use tonic::{body::Body as TonicBody, codegen::StdError};
+use tonic::{Status, body::Body as TonicBody, codegen::StdError};
 use tower::util::BoxCloneSyncService;
 use tower_service::Service;
 
@@ -19,7 +19,10 @@ use super::{
     Actor, Binding, Builder, Configuration, Crypto, GrpcChannel, HttpEndpoint, Invoke, Jobs, Lock, Publish, Secrets,
     State, Subscribe, Workflows,
 };
-use crate::Error;
+use crate::{
+    Error,
+    classify::{chain, was_waiting},
+};
 
 /// A handle to Dapr: all its building blocks, over one stack of layers.
 ///
@@ -278,9 +281,20 @@ where
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         match ready!(self.project().inner.poll(cx)) {
             Ok(response) => Poll::Ready(Ok(response.map(TonicBody::new))),
-            Err(error) => Poll::Ready(Err(error.into())),
+            Err(error) => Poll::Ready(Err(by_its_cause(error.into()))),
         }
     }
+}
+
+/// What [was waiting](was_waiting) is `UNAVAILABLE`, whoever makes a status of the error: tonic, left to itself, says
+/// CANCELLED. What is a status already stays as it is.
+fn by_its_cause(error: StdError) -> StdError {
+    if chain(&*error).any(|link| link.is::<Status>()) || !chain(&*error).any(was_waiting) {
+        return error;
+    }
+    let mut closed = Status::unavailable("the connection closed before the request was sent");
+    closed.set_source(error.into());
+    closed.into()
 }
 
 impl Service<Request<TonicBody>> for DaprService {

@@ -1,5 +1,6 @@
-use std::{error::Error as _, time::Duration};
+use std::{error::Error as _, sync::Arc, time::Duration};
 
+use dapr::dapr::proto::runtime::v1::{GetStateRequest, app_callback_health_check_client::AppCallbackHealthCheckClient};
 use http::{Response, StatusCode};
 use tonic::{Code, Status, body::Body, metadata::MetadataMap};
 use tonic_types::{ErrorDetails, StatusExt};
@@ -128,7 +129,26 @@ async fn a_connection_that_closed_is_not_called_a_cancelled_call() {
     let error = dapr.state("shelf").get::<u32>("tea").await.unwrap_err();
     assert!(error.is_unavailable() && !error.is_cancelled(), "{error:?}");
     assert_eq!(error.message(), "the connection closed before the request was sent");
-    assert!(error.source().unwrap().source().unwrap().downcast_ref::<Status>().is_some(), "tonic's own is below it");
+    let status = error.source().unwrap();
+    assert!(status.source().unwrap().is::<hyper::Error>(), "what hyper said is below it: {status:?}");
     let recorded = spans.spans();
     assert_eq!(recorded[0].attribute_str("rpc.response.status_code"), Some("UNAVAILABLE"));
+
+    // Nor by a generated client over the same stack.
+    let status = dapr.raw().get_state(GetStateRequest::default()).await.unwrap_err();
+    assert_eq!(status.code(), Code::Unavailable);
+    let mut other = AppCallbackHealthCheckClient::new(dapr.grpc_channel("other").unwrap());
+    assert_eq!(other.health_check(()).await.unwrap_err().code(), Code::Unavailable);
+}
+
+/// A layer that gave a status of its own has said what it means.
+#[tokio::test]
+async fn a_status_of_a_layer_stays_what_it_is() {
+    let channel = tower::service_fn(async |request| {
+        let mut status = Status::cancelled("by a layer");
+        status.set_source(Arc::new(closed_before_it_was_sent(request).await));
+        Err::<Response<Body>, _>(status)
+    });
+    let error = Dapr::new(channel).state("shelf").get::<u32>("tea").await.unwrap_err();
+    assert_eq!((error.code(), error.message()), (Some(Code::Cancelled), "by a layer"));
 }
