@@ -9,7 +9,8 @@
 # Needs no daprd. With DAPRD=<path of a daprd> it drives that one instead, which needs redis-server: it shows whether the
 # scenarios are right.
 #
-# Each scenario is a line, `ok`, `not ok` or `skip`; `known` names a defect of an SDK. Exit code 1 if one failed.
+# Each scenario is a line, `ok`, `not ok` or `skip`; `known` names a defect of an SDK. Exit code 1 if one failed; what
+# was printed since the line before it is printed again at the end, where it is read.
 set -u
 cd "$(dirname "$0")"
 here=$PWD
@@ -31,6 +32,14 @@ finish() {
 }
 trap finish EXIT
 trap 'exit 130' INT TERM
+
+# failures OUTPUT: what failed there, each with what led to it; and what came after the last line, if it ended there.
+failures() {
+    awk '/^(ok|known|skip|asks) - / { since = ""; next }
+         { since = since $0 "\n" }
+         /^not ok - / { printf "%s", since; since = "" }
+         END { printf "%s", since }' "$1"
+}
 
 say() { echo "$1" | tee -a "$log"; }
 skip() { if [ -n "$require" ]; then say "not ok - $1"; else say "skip - $1"; fi; }
@@ -82,6 +91,7 @@ drive() {
     if [ $code -ne 0 ] && [ "$(grep -c '^not ok' "$log")" -eq "$failed_before" ]; then
         say "not ok - $id: ended with $code ${asked:+after $asked}"
     fi
+    [ "$(grep -c '^not ok' "$log")" -eq "$failed_before" ] || failures "$folder/out" | tail -n 200 >>"$work/failures"
 }
 
 # real COMMAND...: the same beside a real daprd.
@@ -171,6 +181,8 @@ elif [ -z "${SIDECAR:-}" ]; then
 fi
 for client in ${clients:-python javascript rust}; do "$client"; done
 
+[ ! -s "$work/failures" ] || { echo "What led to it:"; cat "$work/failures"; }
+grep '^not ok - ' "$log"
 count() { grep -c "^$1 - " "$log"; }
 echo "$(count ok) passed, $(count 'not ok') failed, $(count skip) skipped"
 [ "$(count 'not ok')" -eq 0 ]

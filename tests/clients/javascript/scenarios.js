@@ -44,10 +44,12 @@ async function state(client, report) {
     assert.ok(!byKey.e);
   });
   await report.run("ttl", "a value with ttlInSeconds goes by itself", async () => {
+    const start = performance.now();
     await state.save(store, [{ key: "t", value: 1, metadata: { ttlInSeconds: "1" } }]);
-    assert.strictEqual(value(await state.get(store, "t")), 1);
-    await sleep(1500);
-    assert.ok(!(await state.get(store, "t")));
+    const got = value(await state.get(store, "t"));
+    // A busy machine may be too late to see it.
+    if (performance.now() - start < 1000) assert.strictEqual(got, 1);
+    await eventually(async () => !(await state.get(store, "t")), "its end");
   });
   await report.run("mistakes", "an unknown store, a query", async () => {
     await fails(() => state.get("nope", "k"), "state store nope is not found");
@@ -165,13 +167,16 @@ async function configuration(client, report) {
     const stream = await client.configuration.subscribeWithKeys("configstore", ["colour"], async ({ items }) => {
       changes.push(items.colour.value);
     });
-    await sleep(500); // The SDK does not tell when it is subscribed.
-    setItem("colour", "red");
-    await eventually(() => changes.includes("red"), "a change");
+    // The SDK does not tell when it is subscribed.
+    for (let nth = 0; nth < 20 && changes.length === 0; nth++) {
+      setItem("colour", `red ${nth}`);
+      await sleep(500);
+    }
+    assert.match(changes.at(-1) ?? "no change", /^red/);
     stream.stop();
     setItem("colour", "black");
     await eventually(async () => (await read()) === "black", "colour");
-    assert.deepStrictEqual(changes, ["red"]);
+    assert.ok(!changes.includes("black"), changes);
   });
 }
 

@@ -27,19 +27,25 @@ class Seen:
     """What arrived at the app, by route."""
 
     def __init__(self):
-        self._queues = collections.defaultdict(queue.Queue)
+        self._lock = threading.Lock()
+        self._queues = {}
 
     def put(self, route, value):
-        self._queues[route].put(value)
+        self._queue(route).put(value)
 
     def next(self, route):
         try:
-            return self._queues[route].get(timeout=PATIENCE)
+            return self._queue(route).get(timeout=PATIENCE)
         except queue.Empty:
             raise AssertionError(f"nothing arrived at {route}") from None
 
     def count(self, route):
-        return self._queues[route].qsize()
+        return self._queue(route).qsize()
+
+    def _queue(self, route):
+        """The app and the scenario may both be the first to ask: a defaultdict gives each a queue of its own then."""
+        with self._lock:
+            return self._queues.setdefault(route, queue.Queue())
 
 
 class Blocking:

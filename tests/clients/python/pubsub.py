@@ -96,7 +96,7 @@ def ttl(dapr, seen):
     def send(data, **metadata):
         dapr.publish_event(BUS, "slow", json.dumps(data), publish_metadata=metadata, data_content_type=JSON)
 
-    send("wait")  # For 1.5 seconds.
+    send("wait")  # For three seconds.
     publisher = threading.Thread(target=send, args=("late",), kwargs={"ttlInSeconds": "1"})
     publisher.start()
     time.sleep(0.2)  # In this order, although daprd lets the second publisher wait.

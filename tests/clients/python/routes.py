@@ -36,7 +36,7 @@ def take(seen, route, event):
         seen.attempts = getattr(seen, "attempts", 0) + 1
         return "RETRY" if seen.attempts < 3 else "SUCCESS"
     if route == "/slow" and event.data == "wait":
-        time.sleep(1.5)
+        time.sleep(3)
     return "SUCCESS"
 
 

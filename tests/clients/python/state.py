@@ -5,7 +5,7 @@ import time
 from dapr.clients.grpc._request import TransactionalStateOperation as Operation
 from dapr.clients.grpc._request import TransactionOperationType as Kind
 from dapr.clients.grpc._state import Concurrency, Consistency, StateItem, StateOptions
-from harness import fails, same
+from harness import eventually, fails, same
 
 STORE = "statestore"
 FIRST_WRITE = StateOptions(concurrency=Concurrency.first_write)
@@ -44,11 +44,13 @@ def etags(dapr):
 
 def ttl(dapr):
     """a value with ttlInSeconds goes by itself; a bad ttl is refused"""
-    dapr.save_state(STORE, "t", "short", state_metadata={"ttlInSeconds": "1"})
     dapr.save_state(STORE, "u", "long", state_metadata={"ttlInSeconds": "100"})
-    same(dapr.get_state(STORE, "t").data, b"short")
-    time.sleep(1.5)
-    same(dapr.get_state(STORE, "t").data, b"")
+    start = time.monotonic()
+    dapr.save_state(STORE, "t", "short", state_metadata={"ttlInSeconds": "1"})
+    got = dapr.get_state(STORE, "t").data
+    if time.monotonic() - start < 1:  # A busy machine may be too late to see it.
+        same(got, b"short")
+    eventually(lambda: dapr.get_state(STORE, "t").data == b"")
     same(dapr.get_state(STORE, "u").data, b"long")
     fails(lambda: dapr.save_state(STORE, "t", "x", state_metadata={"ttlInSeconds": "soon"}), "soon", "INTERNAL")
     dapr.delete_state(STORE, "u")

@@ -5,7 +5,7 @@ mod report;
 
 use std::collections::HashMap;
 use std::env;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use dapr::Client;
 use dapr::client::{JobBuilder, JobFailurePolicyBuilder, JobFailurePolicyType, TonicClientWithAuth};
@@ -78,10 +78,14 @@ async fn bulk(dapr: &mut Dapr) -> Outcome {
         metadata: HashMap::from([("ttlInSeconds".to_owned(), ttl.to_owned())]),
         ..Default::default()
     };
+    let start = Instant::now();
     dapr.save_bulk_states(STORE, vec![item("short", "1"), item("long", "100")]).await?;
-    same(dapr.get_state(STORE, "short", None).await?.data, b"v".to_vec())?;
-    tokio::time::sleep(Duration::from_millis(1500)).await;
-    same(dapr.get_state(STORE, "short", None).await?.data, Vec::new())?;
+    let got = dapr.get_state(STORE, "short", None).await?.data;
+    // A busy machine may be too late to see it.
+    if start.elapsed() < Duration::from_secs(1) {
+        same(got, b"v".to_vec())?;
+    }
+    eventually(async || dapr.get_state(STORE, "short", None).await.is_ok_and(|got| got.data.is_empty())).await?;
     same(dapr.get_state(STORE, "long", None).await?.data, b"v".to_vec())
 }
 
