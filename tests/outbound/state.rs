@@ -123,16 +123,17 @@ async fn bulk_entries_come_in_the_order_of_the_keys_each_with_its_own_end() {
     let server = DaprServer::default();
     server.answer("GetBulkState", Answer::message(&GetBulkStateResponse { items }));
     let shelf = server.dapr().state("shelf");
-    let entries = shelf.get_bulk::<u32>(["a", "b", "c", "d"]).parallelism(2).await.unwrap();
+    let entries = shelf.get_bulk::<u32>(["a", "b", "c", "d", "a"]).parallelism(2).await.unwrap();
 
     let keys: Vec<_> = entries.iter().map(|entry| entry.key.as_str()).collect();
-    assert_eq!(keys, ["a", "b", "c", "d"]);
+    assert_eq!(keys, ["a", "b", "c", "d", "a"]);
+    assert_eq!(entries[4].result.as_ref().unwrap().as_ref().unwrap().value, 1, "named twice, read twice");
     assert_eq!(entries[0].result.as_ref().unwrap().as_ref().unwrap().value, 1);
     assert!(entries[1].result.as_ref().unwrap_err().is_decode());
     assert_eq!(entries[2].result.as_ref().unwrap_err().message(), "broken");
     assert!(entries[3].result.as_ref().unwrap().is_none());
     let request: GetBulkStateRequest = server.one("GetBulkState");
-    assert_eq!((request.keys, request.parallelism), (["a", "b", "c", "d"].map(str::to_owned).to_vec(), 2));
+    assert_eq!((request.keys, request.parallelism), (["a", "b", "c", "d", "a"].map(str::to_owned).to_vec(), 2));
 }
 
 #[tokio::test]

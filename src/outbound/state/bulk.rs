@@ -53,7 +53,8 @@ impl<T> fmt::Debug for BulkEntry<T> {
 ///
 /// # Errors
 ///
-/// When awaited: if the whole call fails. What is wrong with a single key is in its [`BulkEntry`].
+/// When awaited: if the store's name is empty ([`Error::is_invalid`]; nothing was sent), or the whole call fails. What is
+/// wrong with a single key is in its [`BulkEntry`].
 #[derive(Debug)]
 #[must_use = "nothing is read until it is awaited"]
 pub struct GetBulk<T> {
@@ -87,9 +88,9 @@ impl<T> GetBulk<T> {
         let request = GetBulkStateRequest { store_name, keys: keys.clone(), parallelism, metadata };
         let answer = client.get_bulk_state(request).await.map_err(state.store.failed(GET))?.into_inner();
         // Stores answer in any order.
-        let mut items: HashMap<_, _> = answer.items.into_iter().map(|item| (item.key.clone(), item)).collect();
+        let items: HashMap<_, _> = answer.items.into_iter().map(|item| (item.key.clone(), item)).collect();
         let entries = keys.into_iter().map(|key| {
-            let item = items.get_mut(&key).map(std::mem::take).unwrap_or_default();
+            let item = items.get(&key).cloned().unwrap_or_default(); // Named twice, it is there twice.
             BulkEntry::read(GET, &state, key, item.error, (item.data, item.etag, item.metadata), decode)
         });
         Ok(entries.collect())

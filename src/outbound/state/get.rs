@@ -12,7 +12,8 @@ const GET: &str = "get state from";
 ///
 /// # Errors
 ///
-/// When awaited: if the call fails, or the value is not a `T` ([`Error::is_decode`]). A key that is not there is `None`.
+/// When awaited: if the store's name or the key is empty ([`Error::is_invalid`]; nothing was sent), the call fails, or the
+/// value is not a `T` ([`Error::is_decode`]). A key that is not there is `None`.
 #[derive(Debug)]
 #[must_use = "nothing is read until it is awaited"]
 pub struct GetState<T> {
