@@ -4,7 +4,7 @@ use opentelemetry::{KeyValue, global, propagation::TextMapCompositePropagator, t
 use opentelemetry_otlp::{MetricExporter, SpanExporter};
 use opentelemetry_sdk::{
     Resource,
-    error::OTelSdkResult,
+    error::{OTelSdkError, OTelSdkResult},
     metrics::{MeterProviderBuilder, SdkMeterProvider, exporter::PushMetricExporter},
     propagation::{BaggagePropagator, TraceContextPropagator},
     trace::{SdkTracer, SdkTracerProvider, SpanProcessor, TracerProviderBuilder},
@@ -65,7 +65,8 @@ impl Builder {
     ///
     /// # Errors
     ///
-    /// If an exporter cannot be built out of `OTEL_EXPORTER_OTLP_*`.
+    /// If an exporter cannot be built out of `OTEL_EXPORTER_OTLP_*`; an `https` endpoint needs the protocol `grpc` and this
+    /// crate's feature `tls`.
     ///
     /// # Panics
     ///
@@ -74,6 +75,9 @@ impl Builder {
         let settings = Settings::read(self.only_if_configured, |name| env::var(name).ok());
         if settings.disabled {
             return Ok(Telemetry { providers: None });
+        }
+        if let Some((signal, reason)) = settings.refusal(cfg!(feature = "tls")) {
+            return Err(Kind::Unsupported { signal, reason }.into());
         }
         let resource = resource(self.service_name, self.attributes);
         let mut traces = self.traces.with_resource(resource.clone());
@@ -102,13 +106,11 @@ impl Builder {
     ///
     /// As [`build`](Self::build).
     pub fn install(self) -> Result<Telemetry, TelemetryError> {
-        let telemetry = self.build()?;
-        let filter = EnvFilter::builder().with_default_directive(tracing::Level::INFO.into()).from_env_lossy();
-        let log =
-            tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_ansi(std::io::stderr().is_terminal());
+        // What is said of the settings is shown as well, though the subscriber is not complete without them.
+        let telemetry = tracing::subscriber::with_default(tracing_subscriber::registry().with(log()), || self.build())?;
         tracing_subscriber::registry()
             .with(telemetry.tracing_layer())
-            .with(log.with_filter(filter))
+            .with(log())
             .try_init()
             .map_err(|_| Kind::Subscriber)?;
         global::set_text_map_propagator(TextMapCompositePropagator::new(vec![
@@ -123,14 +125,25 @@ impl Builder {
     }
 }
 
+/// Events on standard error.
+fn log<S>() -> impl tracing_subscriber::Layer<S>
+where
+    S: tracing::Subscriber + for<'span> LookupSpan<'span>,
+{
+    let filter = EnvFilter::builder().with_default_directive(tracing::Level::INFO.into()).from_env_lossy();
+    let stderr = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+    stderr.with_ansi(std::io::stderr().is_terminal()).with_filter(filter)
+}
+
 impl fmt::Debug for Builder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Builder").field("service_name", &self.service_name).finish_non_exhaustive()
     }
 }
 
-/// The providers of one service. Keep it until the service ends, then [shut it down](Self::shutdown).
-#[must_use = "dropping it ends the export"]
+/// The providers of one service. Keep it until the service ends, then [shut it down](Self::shutdown): what was not exported
+/// by then is lost without.
+#[must_use = "what is not exported yet when the process ends is lost without `shutdown`"]
 pub struct Telemetry {
     /// `None` once shut down, or if the environment says so from the start.
     providers: Option<Providers>,
@@ -168,47 +181,57 @@ impl Telemetry {
 
     /// A layer for a `tracing` subscriber that turns `#[instrument]` spans into spans of this service, children of the
     /// request's span: those of level `INFO` and above, and none of the HTTP and gRPC crates underneath. Their spans cover
-    /// the exporter's own connection too: exporting them would make new ones for ever. `None` if `OTEL_SDK_DISABLED` is set.
+    /// the exporter's own connection too: exporting them would make new ones for ever. Nor
+    /// [those of our own layers](crate::trace::TraceLayer::with_tracing_span): each stands for a span that is exported
+    /// already. `None` if `OTEL_SDK_DISABLED` is set.
     #[must_use]
     pub fn tracing_layer<S>(&self) -> Option<Filtered<OpenTelemetryLayer<S, SdkTracer>, Targets, S>>
     where
         S: tracing::Subscriber + for<'span> LookupSpan<'span>,
     {
         // Prefixes of targets, to the letter: without the colons, `tower` would be `tower_shop` too.
-        const UNDERNEATH: [&str; 7] =
-            ["h2::", "hyper::", "hyper_util::", "opentelemetry", "reqwest::", "tonic::", "tower::"];
+        const UNDERNEATH: [&str; 8] = [
+            "h2::",
+            "hyper::",
+            "hyper_util::",
+            "opentelemetry",
+            "reqwest::",
+            "tonic::",
+            "tower::",
+            crate::trace::TARGET,
+        ];
         let tracer = self.tracer_provider()?.tracer(semconv::SCOPE);
         let targets = UNDERNEATH.map(|target| (target, LevelFilter::OFF));
         let filter = Targets::new().with_default(LevelFilter::INFO).with_targets(targets);
         Some(tracing_opentelemetry::layer().with_tracer(tracer).with_filter(filter))
     }
 
-    /// Exports what was recorded up to now, within `timeout`.
+    /// Exports what was recorded up to now, within `timeout`. The SDK itself gives up a signal after 5 seconds.
     ///
     /// # Errors
     ///
-    /// If a signal could not be exported, or not in time ([`TelemetryError::is_timeout`]).
+    /// If a signal could not be exported, or not in time ([`TelemetryError::is_timeout`]). The other one is exported all
+    /// the same.
     pub async fn flush(&self, timeout: Duration) -> Result<(), TelemetryError> {
-        let Some(providers) = self.providers.clone() else { return Ok(()) };
-        within(timeout, move || {
-            result("traces", providers.traces.force_flush()).and(result("metrics", providers.metrics.force_flush()))
-        })
-        .await
+        let Some(Providers { traces, metrics }) = self.providers.clone() else { return Ok(()) };
+        let traces = within(timeout, "traces", move || traces.force_flush());
+        let metrics = within(timeout, "metrics", move || metrics.force_flush());
+        let (traces, metrics) = tokio::join!(traces, metrics);
+        traces.and(metrics)
     }
 
-    /// Exports what is left and ends the export, within `timeout`.
+    /// Exports what is left and ends the export, within `timeout`. The SDK itself gives up metrics after 5 seconds.
     ///
     /// # Errors
     ///
-    /// If a signal could not be exported, or not in time ([`TelemetryError::is_timeout`]).
+    /// If a signal could not be exported, or not in time ([`TelemetryError::is_timeout`]). The other one is exported all
+    /// the same.
     pub async fn shutdown(mut self, timeout: Duration) -> Result<(), TelemetryError> {
-        let Some(providers) = self.providers.take() else { return Ok(()) };
-        within(timeout, move || {
-            let traces = result("traces", providers.traces.shutdown_with_timeout(timeout));
-            let metrics = result("metrics", providers.metrics.shutdown_with_timeout(timeout));
-            traces.and(metrics)
-        })
-        .await
+        let Some(Providers { traces, metrics }) = self.providers.take() else { return Ok(()) };
+        let traces = within(timeout, "traces", move || traces.shutdown_with_timeout(timeout));
+        let metrics = within(timeout, "metrics", move || metrics.shutdown_with_timeout(timeout));
+        let (traces, metrics) = tokio::join!(traces, metrics);
+        traces.and(metrics)
     }
 }
 
@@ -216,24 +239,30 @@ impl Telemetry {
 /// collector that hangs keeps that thread and not us.
 async fn within(
     timeout: Duration,
-    export: impl FnOnce() -> Result<(), TelemetryError> + Send + 'static,
+    signal: &'static str,
+    export: impl FnOnce() -> OTelSdkResult + Send + 'static,
 ) -> Result<(), TelemetryError> {
     let (done, finished) = tokio::sync::oneshot::channel();
     std::thread::spawn(move || {
         // Nobody listens any more if the time is over.
         let _ = done.send(export());
     });
-    match tokio::time::timeout(timeout, finished).await {
-        Ok(Ok(result)) => result,
-        Ok(Err(_)) => Err(Kind::Export { signal: "telemetry", reason: "its thread panicked".into() }.into()),
-        Err(_) => Err(Kind::Timeout(timeout).into()),
-    }
+    let kind = match tokio::time::timeout(timeout, finished).await {
+        Ok(Ok(Ok(()))) => return Ok(()),
+        Ok(Ok(Err(OTelSdkError::Timeout(after)))) => Kind::Timeout { signal, after },
+        Ok(Ok(Err(error))) => Kind::Export { signal, reason: error.to_string() },
+        Ok(Err(_)) => Kind::Export { signal, reason: "its thread panicked".into() },
+        Err(_) => Kind::Timeout { signal, after: timeout },
+    };
+    Err(kind.into())
 }
 
 impl Drop for Telemetry {
     fn drop(&mut self) {
-        if self.providers.is_some() {
-            tracing::warn!("telemetry was dropped without `shutdown`: what was not exported yet is lost");
+        if let Some(providers) = self.providers.take() {
+            tracing::warn!("telemetry was dropped without `shutdown`: what was not exported yet may be lost");
+            // The last clone of a provider exports when it is dropped, and blocks: not here, where a runtime may run.
+            let _ = std::thread::Builder::new().spawn(move || drop(providers));
         }
     }
 }
@@ -255,8 +284,4 @@ fn resource(service_name: Cow<'static, str>, attributes: Vec<KeyValue>) -> Resou
         builder = builder.with_attribute(KeyValue::new("service.name", service_name));
     }
     builder.build()
-}
-
-fn result(signal: &'static str, result: OTelSdkResult) -> Result<(), TelemetryError> {
-    result.map_err(|error| Kind::Export { signal, reason: error.to_string() }.into())
 }

@@ -4,6 +4,14 @@ pub(super) struct Settings {
     pub(super) disabled: bool,
     pub(super) traces: Exporter,
     pub(super) metrics: Exporter,
+    /// How each is to be exported, if its endpoint is an `https` one.
+    https: [Option<Protocol>; 2],
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Protocol {
+    Grpc,
+    Http,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,10 +31,47 @@ impl Settings {
             }
             None => Exporter::Otlp,
         };
+        // As the exporter reads them: the signal's own first; a value that it does not know is as none.
+        let first = |name: &str, signal: &str| {
+            let own = name.replacen("OTLP_", &format!("OTLP_{signal}_"), 1);
+            [own.as_str(), name].map(&var)
+        };
+        let https = |signal: &str| {
+            let [own, general] = first("OTEL_EXPORTER_OTLP_ENDPOINT", signal);
+            own.or(general).filter(|endpoint| endpoint.trim().starts_with("https:"))?;
+            let protocols = first("OTEL_EXPORTER_OTLP_PROTOCOL", signal);
+            protocols.into_iter().flatten().find_map(|value| Protocol::of(&value)).or(Some(Protocol::Http))
+        };
         Self {
+            https: ["TRACES", "METRICS"].map(https),
             disabled: var("OTEL_SDK_DISABLED").is_some_and(|value| value.eq_ignore_ascii_case("true")),
             traces: exporter("OTEL_TRACES_EXPORTER", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"),
             metrics: exporter("OTEL_METRICS_EXPORTER", "OTEL_EXPORTER_OTLP_METRICS_ENDPOINT"),
+        }
+    }
+}
+
+impl Settings {
+    /// The signal that cannot be exported as it is asked to, and why not: found out now and not at the first export.
+    pub(super) fn refusal(&self, has_tls: bool) -> Option<(&'static str, &'static str)> {
+        let signals = [("traces", self.traces), ("metrics", self.metrics)];
+        signals.into_iter().zip(self.https).find_map(|((signal, exporter), https)| match (exporter, https?) {
+            (Exporter::None, _) => None,
+            (Exporter::Otlp, Protocol::Http) => {
+                Some((signal, "an `https` endpoint needs OTEL_EXPORTER_OTLP_PROTOCOL=grpc here"))
+            }
+            (Exporter::Otlp, Protocol::Grpc) if has_tls => None,
+            (Exporter::Otlp, Protocol::Grpc) => Some((signal, "an `https` endpoint needs tower-dapr's feature `tls`")),
+        })
+    }
+}
+
+impl Protocol {
+    fn of(value: &str) -> Option<Self> {
+        match value.trim().to_ascii_lowercase().as_str() {
+            "grpc" => Some(Self::Grpc),
+            "http/protobuf" | "http/json" => Some(Self::Http),
+            _ => None,
         }
     }
 }
@@ -52,7 +97,7 @@ mod tests {
         let read = |only: bool, vars: &[(&str, &str)]| {
             Settings::read(only, |name| vars.iter().find(|(key, _)| *key == name).map(|(_, v)| (*v).to_owned()))
         };
-        let both = |exporter| Settings { disabled: false, traces: exporter, metrics: exporter };
+        let both = |exporter| Settings { disabled: false, traces: exporter, metrics: exporter, https: [None, None] };
         assert_eq!(read(false, &[]), both(Exporter::Otlp));
         assert_eq!(read(true, &[]), both(Exporter::None));
         assert_eq!(read(true, &[("OTEL_EXPORTER_OTLP_ENDPOINT", "http://c:4317")]), both(Exporter::Otlp));
@@ -63,5 +108,26 @@ mod tests {
         assert_eq!((traces.traces, traces.metrics), (Exporter::Otlp, Exporter::None));
         assert!(read(false, &[("OTEL_SDK_DISABLED", "TRUE")]).disabled);
         assert!(!read(false, &[("OTEL_SDK_DISABLED", "1")]).disabled);
+    }
+    #[test]
+    fn an_https_endpoint_is_refused_where_it_could_not_be_reached() {
+        let refused = |has_tls: bool, vars: &[(&str, &str)]| {
+            let var = |name: &str| vars.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).to_owned());
+            Settings::read(false, var).refusal(has_tls)
+        };
+        let everything = ("OTEL_EXPORTER_OTLP_ENDPOINT", "https://c");
+        let grpc = ("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc");
+        assert_eq!(refused(false, &[("OTEL_EXPORTER_OTLP_ENDPOINT", "http://c"), grpc]), None);
+        assert_eq!(refused(true, &[everything, grpc]), None);
+        assert!(refused(false, &[everything, grpc]).unwrap().1.contains("feature `tls`"));
+        let (signal, reason) = refused(true, &[everything]).unwrap();
+        assert!(signal == "traces" && reason.contains("grpc"), "{signal} {reason}");
+        // The signal's own variables win; a protocol that is unknown says nothing.
+        let http = ("OTEL_EXPORTER_OTLP_METRICS_PROTOCOL", "http/protobuf");
+        assert_eq!(refused(true, &[everything, grpc, http]).unwrap().0, "metrics");
+        assert_eq!(refused(true, &[everything, grpc, ("OTEL_EXPORTER_OTLP_METRICS_PROTOCOL", "carrier pigeon")]), None);
+        let own = ("OTEL_EXPORTER_OTLP_METRICS_ENDPOINT", "https://c");
+        assert_eq!(refused(true, &[own]).unwrap().0, "metrics");
+        assert_eq!(refused(true, &[own, ("OTEL_METRICS_EXPORTER", "none")]), None);
     }
 }

@@ -7,16 +7,17 @@ pub struct TelemetryError(Kind);
 #[derive(Debug)]
 pub(super) enum Kind {
     Exporter { signal: &'static str, source: opentelemetry_otlp::ExporterBuildError },
+    Unsupported { signal: &'static str, reason: &'static str },
     Subscriber,
     Export { signal: &'static str, reason: String },
-    Timeout(Duration),
+    Timeout { signal: &'static str, after: Duration },
 }
 
 impl TelemetryError {
-    /// What was left could not be exported within the time that was given.
+    /// A signal could not be exported within the time that was given, or that the SDK takes.
     #[must_use]
     pub fn is_timeout(&self) -> bool {
-        matches!(self.0, Kind::Timeout(_))
+        matches!(self.0, Kind::Timeout { .. })
     }
 }
 
@@ -32,9 +33,12 @@ impl fmt::Display for TelemetryError {
             Kind::Exporter { signal, .. } => {
                 write!(f, "the OTLP exporter of {signal} cannot be built; check OTEL_EXPORTER_OTLP_*")
             }
+            Kind::Unsupported { signal, reason } => {
+                write!(f, "the OTLP exporter of {signal} cannot be built: {reason}")
+            }
             Kind::Subscriber => f.write_str("another `tracing` subscriber is installed already"),
             Kind::Export { signal, reason } => write!(f, "{signal} could not be exported: {reason}"),
-            Kind::Timeout(after) => write!(f, "telemetry was not exported within {after:?}"),
+            Kind::Timeout { signal, after } => write!(f, "{signal} were not exported within {after:?}"),
         }
     }
 }

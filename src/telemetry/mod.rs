@@ -24,7 +24,7 @@
 //! | `OTEL_SDK_DISABLED` | `true`: nothing is recorded, nothing is exported |
 //! | `OTEL_SERVICE_NAME` | wins over the name given here; so does a `service.name` in `OTEL_RESOURCE_ATTRIBUTES` |
 //! | `OTEL_TRACES_EXPORTER`, `OTEL_METRICS_EXPORTER` | `otlp` (default) or `none` |
-//! | `OTEL_EXPORTER_OTLP_ENDPOINT`, `.._PROTOCOL`, `.._HEADERS`, `.._TIMEOUT`, `.._COMPRESSION`, and per signal | where to and how; read by the exporter. `grpc` and `http/protobuf` (default) are built in |
+//! | `OTEL_EXPORTER_OTLP_ENDPOINT`, `.._PROTOCOL`, `.._HEADERS`, `.._TIMEOUT`, `.._COMPRESSION`, and per signal | where to and how; read by the exporter. `grpc` and `http/protobuf` (default) are built in; `gzip` with feature `gzip`, an `https` endpoint with feature `tls` and protocol `grpc` |
 //! | `OTEL_TRACES_SAMPLER`, `OTEL_TRACES_SAMPLER_ARG` | read by the SDK; default `parentbased_always_on` |
 //! | `OTEL_BSP_*`, `OTEL_METRIC_EXPORT_INTERVAL`, `OTEL_SPAN_*_LIMIT` | read by the SDK |
 //! | `RUST_LOG` | what [`install`](Builder::install) shows on standard error, default `info` |

@@ -14,7 +14,7 @@ pub(super) fn span(level: Level, side: Side, name: &str, call: &Call<'_>, contex
     macro_rules! at {
         ($level:expr) => {
             tracing::span!(
-                target: "tower_dapr::request",
+                target: super::TARGET,
                 $level,
                 "request",
                 otel.name = name,

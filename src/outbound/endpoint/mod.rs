@@ -48,7 +48,7 @@ const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(10);
 /// | `dns:host:port`, `dns:///host:port`, `ipv4:..`, `ipv6:..` | the same |
 /// | `http://host:port`, `https://host:port` | without and with TLS; ports 80 and 443 if none is given |
 /// | `unix:/path`, `unix:///path` | a unix socket |
-/// | any of them with `?tls=true` or `?tls=false` | TLS or not |
+/// | any of them with `?tls=true` or `?tls=false` | TLS or not; a unix socket has none |
 ///
 /// These are the forms of `DAPR_GRPC_ENDPOINT` in Dapr's other SDKs. Refused: paths, other parameters, a `tls` that
 /// contradicts the scheme, a name server in `dns://`, `unix-abstract:`, `vsock:`.
@@ -218,15 +218,14 @@ impl Endpoint {
     /// # Errors
     ///
     /// If the endpoint asks for TLS and this crate was built without feature `tls`: nothing is ever sent in clear instead.
+    /// With it, if a unix socket is to speak TLS, or a certificate or key is none.
     ///
     /// # Panics
     ///
     /// Outside of a tokio runtime (as tonic's `connect_lazy` does).
     pub fn connect_lazy(&self) -> Result<Channel, Error> {
         let uri = self.to_string();
-        if self.address.tls && cfg!(not(feature = "tls")) {
-            return Err(invalid(&uri, "TLS is asked for, but tower-dapr was built without its feature `tls`"));
-        }
+        self.check(cfg!(feature = "tls"))?;
         let mut endpoint = tonic::transport::Endpoint::from_shared(uri.clone())
             .map_err(|error| Error::transport("connect to", &uri, error))?
             .connect_timeout(self.connect_timeout);
@@ -239,6 +238,14 @@ impl Endpoint {
             endpoint = endpoint.tls_config(config).map_err(|error| Error::transport("connect to", &uri, error))?;
         }
         Ok(endpoint.connect_lazy())
+    }
+
+    fn check(&self, has_tls: bool) -> Result<(), Error> {
+        if self.address.tls && !has_tls {
+            let reason = "TLS is asked for, but tower-dapr was built without its feature `tls`";
+            return Err(invalid(&self.to_string(), reason));
+        }
+        Ok(())
     }
 }
 

@@ -80,11 +80,11 @@ fn the_environment_is_read_in_its_order() {
     }
 }
 
-#[cfg(not(feature = "tls"))]
-#[tokio::test]
-async fn tls_is_never_replaced_by_clear_text() {
+#[test]
+fn tls_is_never_replaced_by_clear_text() {
     let endpoint: Endpoint = "https://sidecar".parse().unwrap();
-    assert!(endpoint.connect_lazy().unwrap_err().to_string().contains("feature `tls`"));
+    assert!(endpoint.check(false).unwrap_err().to_string().contains("feature `tls`"));
+    assert!(endpoint.check(true).is_ok() && Endpoint::local(1).check(false).is_ok());
 }
 
 #[test]
