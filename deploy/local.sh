@@ -9,7 +9,7 @@
 #
 # Ports: REDIS_PORT (6380), JAEGER_UI_PORT (16686), JAEGER_OTLP_GRPC_PORT (4317), PLACEMENT_PORT (50005),
 # SCHEDULER_PORT (50006), and from these on one for each service: APP_PORTS (3001), DAPR_GRPC_PORTS (50011),
-# DAPR_HTTP_PORTS (3501), OTHER_PORTS (20500, some forty). Tokens: DAPR_API_TOKEN and APP_API_TOKEN, if they are set.
+# DAPR_HTTP_PORTS (3501), OTHER_PORTS (20500, thirty). Tokens: DAPR_API_TOKEN and APP_API_TOKEN, if they are set.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 root=$PWD

@@ -26,8 +26,12 @@ use order::Order;
 use services::Service;
 use shop::{Placed, Shop};
 use tokio::net::TcpListener;
+use tower::ServiceExt;
 use tower_dapr::{
+    inbound::RequireApiTokenLayer,
+    outbound::{Dapr, Endpoint},
     sidecar::Hub,
+    telemetry::Telemetry,
     testing::{SpanTree, span},
 };
 
@@ -223,6 +227,31 @@ async fn each_service_runs_beside_a_sidecar_of_its_own() {
         assert!(Command::new("kill").args(["-TERM", &id]).status().unwrap().success());
         assert!(process.wait().await.unwrap().success());
     }
+}
+
+#[tokio::test]
+async fn with_a_token_no_service_answers_others_than_its_sidecar() {
+    let telemetry = Telemetry::builder("shop").only_if_configured().build().unwrap();
+    let dapr = Dapr::builder().endpoint(Endpoint::local(1)).build().unwrap();
+    for (service, paths) in [
+        (Service::Order, &["/orders", "/dapr/subscribe"][..]),
+        (Service::Inventory, &["/check", "/events/orders"]),
+        (Service::Payment, &["/events/orders"]),
+        (Service::Notification, &["/events/orders"]),
+    ] {
+        let token = RequireApiTokenLayer::new("t0k3n").unwrap();
+        let app = service.router(dapr.clone(), &telemetry, Some(token)).unwrap();
+        let status = async |request: http::request::Builder| {
+            app.clone().oneshot(request.body(axum::body::Body::empty()).unwrap()).await.unwrap().status()
+        };
+        for &path in paths {
+            assert_eq!(status(http::Request::post(path)).await, 401, "{service} {path}");
+            let with_token = http::Request::post(path).header("dapr-api-token", "t0k3n");
+            assert_ne!(status(with_token).await, 401, "{service} {path}");
+        }
+        assert!(status(http::Request::get("/healthz")).await.is_success(), "{service}");
+    }
+    telemetry.shutdown(std::time::Duration::from_secs(5)).await.unwrap();
 }
 
 // ===== helpers =====

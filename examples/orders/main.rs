@@ -29,7 +29,7 @@ use order::Order;
 use services::{Service, observed};
 use shop::{BoxError, Placed, Shop};
 use tokio::{net::TcpListener, time::Instant};
-use tower_dapr::{outbound::Dapr, telemetry::Telemetry};
+use tower_dapr::{inbound::RequireApiTokenLayer, outbound::Dapr, telemetry::Telemetry};
 
 #[tokio::main]
 async fn main() -> ExitCode {
@@ -118,7 +118,7 @@ async fn serve(service: Service, port: Option<u16>) -> Result<(), BoxError> {
     };
     let telemetry = Telemetry::builder(service.app_id()).only_if_configured().install()?;
     let dapr = observed(Dapr::builder(), &telemetry).build()?;
-    let app = service.router(dapr, &telemetry)?;
+    let app = service.router(dapr, &telemetry, RequireApiTokenLayer::from_env()?)?;
     let listener = TcpListener::bind(("127.0.0.1", port)).await.map_err(|error| format!("port {port}: {error}"))?;
     println!("{service} serves on http://{}", listener.local_addr()?);
     axum::serve(listener, app).with_graceful_shutdown(stop()).await?;

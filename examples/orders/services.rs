@@ -15,7 +15,7 @@ use tower_dapr::{
     Error,
     cloudevent::CloudEventLayer,
     event::{Event, Outcome},
-    inbound::{InboundLayer, Rejected, SubscriptionError, Subscriptions, Topic},
+    inbound::{InboundLayer, Rejected, RequireApiTokenLayer, SubscriptionError, Subscriptions, Topic},
     outbound::{Builder, Dapr},
     telemetry::Telemetry,
 };
@@ -52,19 +52,28 @@ impl Service {
         Self::ALL.into_iter().find(|service| service.app_id() == id)
     }
 
-    /// The service's routes, inside the ready inbound stack.
-    pub fn router(self, dapr: Dapr, telemetry: &Telemetry) -> Result<Router, SubscriptionError> {
+    /// The service's routes, inside the ready inbound stack; all but `/healthz` for those only who have the token.
+    pub fn router(
+        self,
+        dapr: Dapr,
+        telemetry: &Telemetry,
+        token: Option<RequireApiTokenLayer>,
+    ) -> Result<Router, SubscriptionError> {
         let mut events = CloudEventLayer::new();
         let mut inbound = InboundLayer::new();
         if let (Some(traces), Some(metrics)) = (telemetry.tracer_provider(), telemetry.meter_provider()) {
             events = events.with_tracer_provider(traces);
             inbound = inbound.with_tracer_provider(traces).with_meter_provider(metrics);
         }
-        let subscriptions = Subscriptions::new().with_cloud_event_layer(events);
+        let subscriptions = Subscriptions::new().with_cloud_event_layer(events).require_api_token(token.clone());
+        let own = |path, handler| {
+            let routes = Router::new().route(path, handler);
+            if let Some(token) = token { routes.layer(token) } else { routes }
+        };
         let orders = Topic::new(PUBSUB, TOPIC).route("/events/orders");
         let router = match self {
-            Self::Order => subscriptions.into_router()?.route("/orders", post(place_order)),
-            Self::Inventory => subscriptions.topic(orders, reserve).into_router()?.route("/check", post(check)),
+            Self::Order => subscriptions.into_router()?.merge(own("/orders", post(place_order))),
+            Self::Inventory => subscriptions.topic(orders, reserve).into_router()?.merge(own("/check", post(check))),
             Self::Payment => subscriptions.topic(orders, pay).into_router()?,
             Self::Notification => subscriptions.topic(orders, notify).into_router()?,
         };

@@ -99,7 +99,7 @@ impl Shop {
         let telemetry = recorded(service.app_id(), &self.spans, &self.metrics)?;
         let builder = Dapr::builder().endpoint(Endpoint::local(sidecar.grpc_port()));
         let dapr = observed(builder, &telemetry).build()?;
-        let app = with_own_subscriber(service.router(dapr, &telemetry)?, &telemetry);
+        let app = with_own_subscriber(service.router(dapr, &telemetry, None)?, &telemetry);
         self.servers.push(tokio::spawn(async move {
             axum::serve(listener, app).await.expect("axum's server does not return errors");
         }));

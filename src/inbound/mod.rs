@@ -78,7 +78,8 @@
 //! # The API token
 //!
 //! Anybody who reaches the app's port can send it events. [`Subscriptions::require_api_token`] answers only who has the
-//! token of `APP_API_TOKEN`: the app's own sidecar. It sends the token with calls of other apps too.
+//! token of `APP_API_TOKEN`: the app's own sidecar. It sends the token with calls of other apps too. Routes that are added
+//! to the router of the subscriptions need [`RequireApiTokenLayer`] around themselves.
 
 mod answer;
 mod app_callbacks;

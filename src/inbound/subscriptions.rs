@@ -138,7 +138,9 @@ impl<S: Clone + Send + Sync + 'static> Subscriptions<S> {
         self
     }
 
-    /// Answers only who has the token: on all routes but `/healthz`, for which Dapr sends none. Defaults to anybody.
+    /// Answers only who has the token, on the routes that [`into_router`](Self::into_router) makes, but for `/healthz`, for
+    /// which Dapr sends none. Routes that the router gets afterwards are open: they need the layer around themselves.
+    /// Defaults to anybody.
     pub fn require_api_token(mut self, layer: impl Into<Option<RequireApiTokenLayer>>) -> Self {
         self.api_token = layer.into();
         self
@@ -150,9 +152,12 @@ impl<S: Clone + Send + Sync + 'static> Subscriptions<S> {
     ///
     /// # Errors
     ///
-    /// If a name or condition is empty or too long, a topic is subscribed twice with the same condition, a route is no
-    /// plain path or is taken, two subscriptions of a topic contradict each other, or an actor type is no name or is there
-    /// twice. The error names the subscription or the type.
+    /// If a name is empty, or a name, route or value of metadata longer than 512 bytes; a condition is empty, or longer than
+    /// 4,096; there are more than 1,024 topics or actor types, or 64 entries of metadata; a topic is subscribed twice with the
+    /// same condition; a route is no plain path, is taken, or one that Dapr asks for (`/dapr/subscribe`, `/dapr/config`,
+    /// `/healthz`); two subscriptions of a topic contradict each other; an actor type is no name or is there twice; or a
+    /// setting of [`AppConfig`](super::AppConfig) is out of its range. The error names the subscription, the type or the
+    /// setting.
     pub fn into_router(self) -> Result<Router<S>, SubscriptionError> {
         let Built { mut router, health, document, config, api_token, .. } = self.build()?;
         router = router.route(SUBSCRIBE, get(json(bytes_of(&document)))).route(CONFIG, get(json(bytes_of(&config))));

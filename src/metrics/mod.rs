@@ -52,7 +52,9 @@
 //! A kind of call is looked up by numbers in a table that only grows, has a fixed size and is read without a lock; its
 //! attributes were put together when it was first seen. With the feature `bound-instruments` they are resolved to their
 //! series as well. No call allocates for its measurement but: one with
-//! [attributes of its request](MetricsLayer::with_request_attributes), a stream to Dapr, and calls beyond 1,024 kinds.
+//! [attributes of its request](MetricsLayer::with_request_attributes), one whose
+//! [body sizes](MetricsLayer::with_body_sizes) are measured, a publish, a stream to Dapr, a server's gRPC method that is not
+//! known yet, and calls beyond 1,024 kinds.
 
 mod active;
 mod dapr;

@@ -83,8 +83,8 @@ impl Builder {
         self
     }
 
-    /// What is sent again, and how often. Defaults to [`RetryPolicy::from_env`]: three attempts of what is safe to repeat,
-    /// or what `DAPR_API_MAX_RETRIES` says.
+    /// What is sent again, and how often. Defaults to [`RetryPolicy::from_env`]: two retries of what is safe to repeat, or as
+    /// many as `DAPR_API_MAX_RETRIES` says.
     pub fn retry(mut self, policy: RetryPolicy) -> Self {
         self.policy = Some(policy);
         self
@@ -101,8 +101,8 @@ impl Builder {
     ///
     /// # Errors
     ///
-    /// If an environment variable that is not overridden here holds what it cannot, or the endpoint asks for TLS and
-    /// feature `tls` is off.
+    /// If an environment variable that is not overridden here holds what it cannot, the endpoint asks for TLS and feature
+    /// `tls` is off, or, with it, a unix socket is to speak TLS or a certificate or key cannot be used.
     ///
     /// # Panics
     ///

@@ -56,8 +56,7 @@ pub(super) struct Settings {
 }
 
 impl Dapr {
-    /// Over the ready stack, configured by the environment; see [`Endpoint::from_env`](super::Endpoint::from_env) and
-    /// `DAPR_API_TOKEN`. Connects when it is first used.
+    /// Over the ready stack, configured by the [environment](crate::outbound#environment). Connects when it is first used.
     ///
     /// # Errors
     ///

@@ -55,6 +55,22 @@
 //! | [`ApiTokenLayer`] | innermost: nothing outside of it ever sees the token |
 //! | tonic's channel | |
 //!
+//! # Environment
+//!
+//! What [`Dapr::connect`] reads, and [`Dapr::builder`] where it is not told otherwise. An empty variable counts as absent.
+//!
+//! | variable | meaning | default |
+//! | --- | --- | --- |
+//! | `DAPR_GRPC_ENDPOINT`, `DAPR_GRPC_PORT`, .. | the sidecar, time to connect, size of answers, TLS: see [`Endpoint`](Endpoint#environment) | port 50001 of this host |
+//! | `DAPR_HTTP_ENDPOINT`, `DAPR_HTTP_PORT` | where to ask for [health](HttpEndpoint::from_env) | health is asked for over gRPC |
+//! | `DAPR_API_TOKEN` | sent with each call | none |
+//! | `DAPR_API_MAX_RETRIES` | retries after the first attempt; 0: none, -1: until the call's deadline | 2 |
+//! | `DAPR_API_TIMEOUT_SECONDS` | how long a call may take, all its attempts together | no limit |
+//!
+//! An app's own side has [`APP_API_TOKEN`](crate::inbound::RequireApiTokenLayer::from_env).
+//!
+//! # Any other stack
+//!
 //! [`Dapr::new`] takes any other stack. [`Dapr::raw`] gives the generated client over the same stack, for every call that
 //! has no method here.
 

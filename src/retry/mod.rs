@@ -71,7 +71,7 @@
 //!
 //! # How often, and when
 //!
-//! 3 attempts, or what `DAPR_API_MAX_RETRIES` says; waits by [`Backoff`], or as the server says (`grpc-retry-pushback-ms`,
+//! 3 attempts, or one more than `DAPR_API_MAX_RETRIES`; waits by [`Backoff`], or as the server says (`grpc-retry-pushback-ms`,
 //! `google.rpc.RetryInfo`, `Retry-After`); within the [`Budget`]; never past the call's
 //! [`Deadline`](crate::deadline::Deadline), which is also written into each attempt's `grpc-timeout`. A retry that finds the
 //! inner service not ready gives up. Whatever ends the attempts, the caller gets the last result.
@@ -113,6 +113,9 @@
 //!     .route("/orders", post(async || "done"))
 //!     .layer(RetryLayer::inbound(InboundRetry::new()));
 //! ```
+//!
+//! Whatever is inside runs again, a route of your own that answers 5xx among it: put the layer around the router of the
+//! subscriptions before others are merged into it.
 //!
 //! This is worth having because `RETRY` is not redelivery: without a `Resiliency` resource, daprd 1.18 acknowledges a refused
 //! message to Redis or to the in-memory broker, and the message is gone. What it costs:

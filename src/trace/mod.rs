@@ -43,8 +43,10 @@
 //! | HTTP, inbound | `POST /orders/{id}`; the method alone if the route is not known | SERVER |
 //! | HTTP, outbound | `POST` | CLIENT |
 //!
-//! A call to Dapr says which building block, component, target app or actor type it is for. Keys, ids, payloads and
-//! headers are never recorded. A span ends when the exchange has truly ended, see the
+//! A call to Dapr says which building block, component, target app or actor type it is for. Payloads and tokens are never
+//! recorded. An HTTP span has path, query (secrets in it redacted) and user agent; other headers only
+//! if they are [listed](TraceLayer::with_request_headers). A failed call's span has the message of the answer, which may
+//! name a key, unless [told otherwise](TraceLayer::with_error_messages). A span ends when the exchange has truly ended, see the
 //! [contract](crate::observe#the-contract); its status follows [`Outcome::error_type`](crate::classify::Outcome::error_type).
 //!
 //! # `tracing`
@@ -63,6 +65,9 @@ mod layer;
 mod messages;
 mod recording;
 mod start;
+
+/// The target of the spans that the layer makes with `tracing`.
+pub(crate) const TARGET: &str = "tower_dapr::request";
 
 pub use self::{
     headers::SecretHeader,
