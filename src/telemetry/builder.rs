@@ -130,7 +130,12 @@ fn log<S>() -> impl tracing_subscriber::Layer<S>
 where
     S: tracing::Subscriber + for<'span> LookupSpan<'span>,
 {
-    let filter = EnvFilter::builder().with_default_directive(tracing::Level::INFO.into()).from_env_lossy();
+    let filter = EnvFilter::builder().with_default_directive(tracing::Level::INFO.into());
+    let filter = match env::var(EnvFilter::DEFAULT_ENV) {
+        Ok(directives) if !directives.is_empty() => filter.parse_lossy(directives),
+        // OpenTelemetry tells of each thing that it sets up.
+        _ => filter.parse_lossy("info,opentelemetry=warn"),
+    };
     let stderr = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
     stderr.with_ansi(std::io::stderr().is_terminal()).with_filter(filter)
 }
@@ -243,6 +248,7 @@ async fn within(
     export: impl FnOnce() -> OTelSdkResult + Send + 'static,
 ) -> Result<(), TelemetryError> {
     let (done, finished) = tokio::sync::oneshot::channel();
+    let start = tokio::time::Instant::now();
     std::thread::spawn(move || {
         // Nobody listens any more if the time is over.
         let _ = done.send(export());
@@ -250,6 +256,8 @@ async fn within(
     let kind = match tokio::time::timeout(timeout, finished).await {
         Ok(Ok(Ok(()))) => return Ok(()),
         Ok(Ok(Err(OTelSdkError::Timeout(after)))) => Kind::Timeout { signal, after },
+        // The SDK's own end of the same time, wrapped in another error.
+        Ok(Ok(Err(_))) if start.elapsed() >= timeout => Kind::Timeout { signal, after: timeout },
         Ok(Ok(Err(error))) => Kind::Export { signal, reason: error.to_string() },
         Ok(Err(_)) => Kind::Export { signal, reason: "its thread panicked".into() },
         Err(_) => Kind::Timeout { signal, after: timeout },

@@ -27,7 +27,7 @@
 //! | `OTEL_EXPORTER_OTLP_ENDPOINT`, `.._PROTOCOL`, `.._HEADERS`, `.._TIMEOUT`, `.._COMPRESSION`, and per signal | where to and how; read by the exporter. `grpc` and `http/protobuf` (default) are built in; `gzip` with feature `gzip`, an `https` endpoint with feature `tls` and protocol `grpc` |
 //! | `OTEL_TRACES_SAMPLER`, `OTEL_TRACES_SAMPLER_ARG` | read by the SDK; default `parentbased_always_on` |
 //! | `OTEL_BSP_*`, `OTEL_METRIC_EXPORT_INTERVAL`, `OTEL_SPAN_*_LIMIT` | read by the SDK |
-//! | `RUST_LOG` | what [`install`](Builder::install) shows on standard error, default `info` |
+//! | `RUST_LOG` | what [`install`](Builder::install) shows on standard error, default `info,opentelemetry=warn` |
 //!
 //! # Shutdown
 //!
