@@ -6,6 +6,8 @@
 mod args;
 #[path = "../examples/orders/order.rs"]
 mod order;
+#[path = "real/ports.rs"]
+mod ports;
 #[path = "../examples/orders/report.rs"]
 mod report;
 #[path = "../examples/orders/services.rs"]
@@ -25,7 +27,6 @@ use hyper_util::{client::legacy::Client, rt::TokioExecutor};
 use order::Order;
 use services::Service;
 use shop::{Placed, Shop};
-use tokio::net::TcpListener;
 use tower::ServiceExt;
 use tower_dapr::{
     inbound::RequireApiTokenLayer,
@@ -194,7 +195,7 @@ async fn each_service_runs_beside_a_sidecar_of_its_own() {
     let mut sidecars = Vec::new();
     let mut orders = String::new();
     for service in Service::ALL {
-        let port = free_port().await;
+        let port = ports::free_port();
         if service == Service::Order {
             orders = format!("http://127.0.0.1:{port}/orders");
         }
@@ -255,10 +256,6 @@ async fn with_a_token_no_service_answers_others_than_its_sidecar() {
 }
 
 // ===== helpers =====
-
-async fn free_port() -> u16 {
-    TcpListener::bind(("127.0.0.1", 0)).await.unwrap().local_addr().unwrap().port()
-}
 
 /// An open shop; what its sidecars asked of the services at the start is forgotten.
 async fn open() -> Shop {

@@ -71,7 +71,7 @@ async fn a_conditional_write_is_not_sent_twice_and_an_unconditional_one_is() {
     assert_eq!(server.seen.lock().unwrap().len(), 2);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn time_that_runs_out_is_deadline_exceeded_and_told_to_the_server() {
     let server = GrpcServer::answering(|| GrpcAnswer { hangs: true, ..GrpcAnswer::default() }).await;
     let spans = support::Spans::new();

@@ -9,7 +9,7 @@ use tower_dapr::{
     sidecar::{AppProtocol, Hub, Sidecar, SidecarBuilder},
 };
 
-use crate::real::{Answer, App, Daprd, PATIENCE, Resources, Stack, get};
+use crate::real::{Answer, App, Daprd, PATIENCE, Resources, Stack, free_port, get};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Backend {
@@ -226,15 +226,15 @@ impl AppBuilder<'_> {
         let Self { world, id, app, app_token, env } = self;
         let (running, grpc, http) = match &world.parts {
             Parts::Embedded { hub, .. } => {
-                let mut builder = hub.app(id).app_token(app_token);
+                // Of its own, also while it is down: those that the system gives may be another's by then.
+                let (grpc, http) = (free_port(), free_port());
+                let mut builder = hub.app(id).app_token(app_token).grpc_port(grpc).http_port(http);
                 if let Some((port, protocol)) = app {
                     builder = builder.app_port(port).app_protocol(protocol);
                 }
                 let sidecar = builder.clone().start().await.unwrap();
                 tokio::time::timeout(PATIENCE, sidecar.ready()).await.expect("it is not ready");
-                let (grpc, http) = (sidecar.grpc_port(), sidecar.http_port());
-                let again = builder.grpc_port(grpc).http_port(http);
-                (Running::Embedded { sidecar: Some(sidecar), again }, grpc, http)
+                (Running::Embedded { sidecar: Some(sidecar), again: builder }, grpc, http)
             }
             Parts::Real(stack) => {
                 let mut daprd = stack.daprd(&id);

@@ -44,9 +44,25 @@ failures() {
 say() { echo "$1" | tee -a "$log"; }
 skip() { if [ -n "$require" ]; then say "not ok - $1"; else say "skip - $1"; fi; }
 
+# A port that is free, and not of those that the system gives to a sidecar which asks for any.
 port() {
-    python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])' 2>/dev/null ||
-        node -e 'const s = require("net").createServer().listen(0, "127.0.0.1", () => { console.log(s.address().port); s.close(); })'
+    python3 -c '
+import random, socket
+while True:
+    try:
+        s = socket.socket()
+        s.bind(("127.0.0.1", random.randrange(10000, 32000)))
+        break
+    except OSError:
+        pass
+print(s.getsockname()[1])' 2>/dev/null ||
+        node -e '
+const attempt = () => {
+  const port = 10000 + Math.floor(Math.random() * 22000);
+  const s = require("net").createServer().on("error", attempt);
+  s.listen(port, "127.0.0.1", () => { console.log(port); s.close(); });
+};
+attempt();'
 }
 
 # resources FOLDER WEB_PORT: the resource files, filled in.

@@ -22,7 +22,7 @@ pub use self::{
     http::{Answer, get, post},
     jaeger::{Customer, Jaeger},
     log::{Log, PATIENCE, eventually, eventually_within},
-    ports::free_port,
+    ports::{OTHER_PORTS, free_port},
     process::Process,
     resources::Resources,
     stack::Stack,

@@ -26,7 +26,7 @@ pub fn subscriptions() -> Value {
         json!({"pubsubname": "pubsub", "topic": "routed", "routes": {
             "rules": [{"match": "event.type == \"a\"", "path": "/routed-a"}], "default": "/routed-default"}}),
         json!({"pubsubname": "pubsub", "topic": "bulk", "route": "/bulk",
-            "bulkSubscribe": {"enabled": true, "maxMessagesCount": 3, "maxAwaitDurationMs": 200}}),
+            "bulkSubscribe": {"enabled": true, "maxMessagesCount": 3, "maxAwaitDurationMs": 30000}}),
     ]);
     Value::from(list)
 }

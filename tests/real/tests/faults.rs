@@ -29,8 +29,8 @@ super::tests![
     with_a_stuck_collector_orders_go_on_and_the_apps_end_in_time,
 ];
 
-/// How long an app may take to end when it is told to.
-const EXIT: Duration = Duration::from_secs(6);
+/// How long an app may take to end when it is told to: it gives the export five seconds, which would go on for a minute.
+const EXIT: Duration = Duration::from_secs(20);
 /// How much more memory an app may take in a test.
 const MEMORY: u64 = 32 << 20;
 

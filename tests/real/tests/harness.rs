@@ -6,7 +6,7 @@ use std::{
     process::Command,
 };
 
-use crate::real::{PATIENCE, Process, Stack, eventually};
+use crate::real::{OTHER_PORTS, PATIENCE, Process, Stack, eventually};
 
 super::tests![
     without_the_binaries_the_tests_are_skipped_and_counted,
@@ -59,7 +59,7 @@ async fn tests_that_are_killed_leave_no_process_behind() {
     let folder = tempfile::tempdir().unwrap();
     let mut command = Command::new(env::current_exe().unwrap());
     command.args(["--exact", "orders::an_unsampled_order_leaves_no_span_anywhere", "--nocapture"]);
-    command.env("TMPDIR", folder.path());
+    command.env("TMPDIR", folder.path()).env(OTHER_PORTS, "1");
     let mut tests = Process::start("tests", command, folder.path());
     let started = || async { components(folder.path()).len() >= 6 };
     tests.until("a whole stack", PATIENCE, started).await;

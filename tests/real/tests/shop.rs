@@ -70,6 +70,8 @@ impl Service {
             ("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc".to_owned()),
             ("OTEL_METRICS_EXPORTER", "none".to_owned()),
             ("OTEL_BSP_SCHEDULE_DELAY", "200".to_owned()),
+            // The exporter's own patience is longer than that of any test.
+            ("OTEL_EXPORTER_OTLP_TIMEOUT", "60000".to_owned()),
         ];
         let env: Vec<_> = env.map(|(name, value)| (name.to_owned(), value)).into();
         let app = start_app(stack, name, port, &env).await;
