@@ -9,25 +9,32 @@ use crate::semconv::capped;
 /// The longest URL or query that becomes an attribute, in bytes.
 const MAX_URL: usize = 2048;
 
-/// Keys whose values are never shown, compared without case. The first four are the conventions' own list (*URL*,
-/// `url.query`); the rest is what services of this field put secrets into.
-const SECRET_KEYS: [&str; 16] = [
+/// Keys whose values are never shown, compared without case. The first seven are the conventions' own list, past and present
+/// (*HTTP spans*, `url.full`); the rest is what services of this field put secrets into.
+const SECRET_KEYS: [&str; 23] = [
     "awsaccesskeyid",
     "signature",
     "sig",
+    "x-amz-credential",
+    "x-amz-security-token",
+    "x-amz-signature",
     "x-goog-signature",
     "access_token",
     "api_key",
     "api-key",
     "apikey",
+    "authorization",
     "client_secret",
     "code",
     "dapr-api-token",
+    "id_token",
+    "jwt",
     "key",
     "password",
     "refresh_token",
     "secret",
     "token",
+    "x-goog-credential",
 ];
 
 /// A query with the values of telling keys replaced by `REDACTED`.
@@ -97,6 +104,8 @@ mod tests {
         for (query, shown) in [
             ("a=1&sig=abc&b=2", "a=1&sig=REDACTED&b=2"),
             ("Token=x", "Token=REDACTED"),
+            ("X-Amz-Credential=a&X-Amz-Date=b", "X-Amz-Credential=REDACTED&X-Amz-Date=b"),
+            ("X-Amz-Security-Token=a&X-Amz-Signature=b", "X-Amz-Security-Token=REDACTED&X-Amz-Signature=REDACTED"),
             ("%74oken=x", "%74oken=REDACTED"),
             ("metadata.apiKey=x", "metadata.apiKey=REDACTED"),
             ("token", "token"),

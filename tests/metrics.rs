@@ -492,6 +492,20 @@ async fn a_hostile_world_leaves_at_most_thirty_series() {
     assert_eq!(other.value(), (REQUESTS / 5 - 24) as f64);
 }
 
+/// The address of a webhook, say, is somebody else's choice.
+#[tokio::test]
+async fn the_ports_of_one_host_are_not_told_apart_without_end() {
+    let metrics = MetricRecorder::new();
+    let mut callee = MetricsLayer::client().with_meter_provider(&metrics.provider("app")).layer(answering(200));
+    for port in 1..=1_000 {
+        callee.call(Request::get(format!("http://h:{port}/")).body(()).unwrap()).await.unwrap();
+    }
+    let points = metrics.histogram("http.client.request.duration");
+    assert!(points.len() <= 30, "{}: {:?}", points.len(), points.last());
+    let port = |n: i64| points.iter().any(|point| point.attribute("server.port") == Some(&n.into()));
+    assert!(port(1) && port(24) && !port(25));
+}
+
 /// Where a call of the next test comes to its end.
 #[derive(Clone, Copy, Debug)]
 enum Fate {

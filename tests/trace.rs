@@ -30,13 +30,13 @@ use opentelemetry::{
     baggage::BaggageExt,
     trace::{SpanKind, Status, TraceContextExt, Tracer, TracerProvider},
 };
-use opentelemetry_sdk::trace::Sampler;
+use opentelemetry_sdk::trace::{Sampler, SpanData};
 use prost::Message;
 use support::{GrpcAnswer, GrpcServer, Spans, attribute, is_child, is_root};
 use tokio::net::TcpListener;
 use tonic::Code;
 use tower::{Layer, Service, ServiceBuilder, ServiceExt, service_fn};
-use tower_dapr::trace::TraceLayer;
+use tower_dapr::{metrics::MetricsLayer, observe::ObserveLayer, testing::MetricRecorder, trace::TraceLayer};
 use tracing_subscriber::layer::SubscriberExt;
 
 // ===== a tonic channel =====
@@ -258,17 +258,99 @@ async fn a_server_counts_only_its_own_faults_as_errors() {
 
 #[tokio::test]
 async fn a_method_that_the_server_does_not_know_is_not_a_name() {
+    // What a router says of it, or a layer in front: not found, no token, too much, too late; and no gRPC at all.
+    for answer in [
+        Response::builder().header("grpc-status", "12"),
+        Response::builder().header("grpc-status", "16"),
+        Response::builder().header("grpc-status", "7"),
+        Response::builder().header("grpc-status", "14"),
+        Response::builder().status(405),
+    ] {
+        let span = span_of_method("/evil.Service/M1", Some(answer)).await.pop().unwrap();
+        assert_eq!(span.name, "grpc");
+        assert_eq!(attribute(&span, "rpc.method").as_deref(), Some("_OTHER"));
+        assert_eq!(attribute(&span, "rpc.method_original").as_deref(), Some("evil.Service/M1"));
+    }
+    let cut = span_of_method("/evil.Service/M1", None).await.pop().unwrap();
+    assert_eq!((&*cut.name, attribute(&cut, "rpc.method").as_deref()), ("grpc", Some("_OTHER")));
+}
+
+#[tokio::test]
+async fn a_method_that_has_answered_is_a_name_and_known_from_then_on() {
+    for status in ["0", "5"] {
+        let spans =
+            span_of_method("/shop.Stock/Reserve", Some(Response::builder().header("grpc-status", status))).await;
+        for span in spans {
+            assert_eq!(span.name, "shop.Stock/Reserve");
+            assert_eq!(attribute(&span, "rpc.method").as_deref(), Some("shop.Stock/Reserve"));
+            assert_eq!(attribute(&span, "rpc.method_original"), None);
+        }
+    }
+}
+
+/// Calls it twice; `None`: the caller goes away.
+async fn span_of_method(path: &str, answer: Option<http::response::Builder>) -> Vec<SpanData> {
     let spans = Spans::new();
-    let service =
-        TraceLayer::server().with_tracer_provider(&spans.provider).layer(service_fn(async |_: Request<()>| {
-            Ok::<_, Infallible>(Response::builder().header("grpc-status", "12").body(Empty::<Bytes>::new()).unwrap())
-        }));
-    let request = Request::builder().uri("/evil.Service/M1").header("content-type", "application/grpc").body(());
-    service.oneshot(request.unwrap()).await.unwrap();
+    let answer = answer.map(|answer| answer.body(()).unwrap());
+    let service = TraceLayer::server().with_tracer_provider(&spans.provider).layer(service_fn(move |_: Request<()>| {
+        let answer = answer.clone();
+        async move {
+            match answer {
+                Some(answer) => Ok::<_, Infallible>(answer.map(|()| Empty::<Bytes>::new())),
+                None => std::future::pending().await,
+            }
+        }
+    }));
+    for _ in 0..2 {
+        let request = Request::builder().uri(path).header("content-type", "application/grpc").body(());
+        if let Some(Ok(response)) = service.clone().oneshot(request.unwrap()).now_or_never() {
+            response.into_body().collect().await.unwrap();
+        }
+    }
+    assert_eq!(spans.all().len(), 2);
+    spans.all()
+}
+
+#[tokio::test]
+async fn a_grpc_client_names_the_server_of_its_request() {
+    let spans = Spans::new();
+    let service = TraceLayer::client().with_tracer_provider(&spans.provider).layer(service_fn(
+        async |_: Request<tonic::body::Body>| {
+            let answer = Response::builder().header("grpc-status", "0");
+            Ok::<_, Infallible>(answer.body(tonic::body::Body::empty()).unwrap())
+        },
+    ));
+    let origin = "http://10.0.0.5:50001".parse().unwrap();
+    let _ = AppCallbackClient::with_origin(service, origin).on_topic_event(TopicEventRequest::default()).await;
     let span = spans.one();
-    assert_eq!(span.name, "grpc");
-    assert_eq!(attribute(&span, "rpc.method").as_deref(), Some("_OTHER"));
-    assert_eq!(attribute(&span, "rpc.method_original").as_deref(), Some("evil.Service/M1"));
+    assert_eq!(attribute(&span, "server.address").as_deref(), Some("10.0.0.5"));
+    assert_eq!(attribute(&span, "server.port").as_deref(), Some("50001"));
+}
+
+#[tokio::test]
+async fn the_version_is_the_one_that_was_spoken() {
+    let spans = Spans::new();
+    let metrics = MetricRecorder::new();
+    let layer = ObserveLayer::new((
+        TraceLayer::client().with_tracer_provider(&spans.provider),
+        MetricsLayer::client().with_meter_provider(&metrics.provider("app")),
+    ));
+    // hyper sends what is HTTP/1.1 by default over a connection of HTTP/2 as it is.
+    let mut service = layer.layer(service_fn(async |request: Request<()>| match request.uri().path() {
+        "/" => Ok(Response::builder().version(http::Version::HTTP_2).body(Empty::<Bytes>::new()).unwrap()),
+        _ => Err(std::io::Error::from(std::io::ErrorKind::ConnectionRefused)),
+    }));
+    service.call(Request::get("https://shop/").body(()).unwrap()).await.unwrap();
+    service.call(Request::get("https://shop/down").body(()).unwrap()).await.unwrap_err();
+    let version = |span: &SpanData| attribute(span, "network.protocol.version");
+    assert_eq!(spans.all().iter().map(version).collect::<Vec<_>>(), [Some("2".to_owned()), None]);
+    let mut points = metrics.histogram("http.client.request.duration");
+    points.sort_by_key(|point| point.attribute_str("error.type").is_some());
+    let versions: Vec<_> = points.iter().map(|point| point.attribute_str("network.protocol.version")).collect();
+    assert_eq!(versions, [Some("2"), None]);
+    for point in &points {
+        assert_eq!(point.attribute("server.port").map(ToString::to_string).as_deref(), Some("443"));
+    }
 }
 
 #[tokio::test]
@@ -730,7 +812,8 @@ async fn only_listed_headers_are_recorded() {
     let mut request = grpc_request("/pkg.S/M", ());
     request.headers_mut().insert("x-request-id", "c".parse().unwrap());
     service.oneshot(request).await.unwrap();
-    assert_eq!(attribute(&spans.named("pkg.S/M"), "rpc.request.metadata.x-request-id").as_deref(), Some("[\"c\"]"));
+    // No status came: whether there is such a method is not known.
+    assert_eq!(attribute(&spans.named("grpc"), "rpc.request.metadata.x-request-id").as_deref(), Some("[\"c\"]"));
 }
 
 #[tokio::test]

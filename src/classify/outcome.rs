@@ -112,11 +112,12 @@ impl Classifier {
     /// Judges. To be asked once, when the exchange is over.
     #[must_use]
     pub fn finish(self, ending: Ending) -> Outcome {
-        let code = match self.protocol {
+        let Self { protocol, side, status, .. } = self;
+        let code = match protocol {
             Protocol::Http => None,
             Protocol::Grpc => Some(self.grpc_code(ending)),
         };
-        Outcome { protocol: self.protocol, side: self.side, status: self.status, code, ending, message: self.message }
+        Outcome { protocol, side, status, code, is_told: self.code.is_some(), ending, message: self.message }
     }
 
     fn grpc_code(&self, ending: Ending) -> Code {
@@ -159,6 +160,8 @@ pub struct Outcome {
     side: Side,
     status: Option<StatusCode>,
     code: Option<Code>,
+    /// Did the code arrive, or is it made of the way it ended?
+    is_told: bool,
     ending: Ending,
     message: Option<Box<str>>,
 }
@@ -186,6 +189,24 @@ impl Outcome {
     #[must_use]
     pub fn grpc_code(&self) -> Option<Code> {
         self.code
+    }
+
+    /// Does the answer prove that the server has the method that it was asked for? Not what a router says about one that it
+    /// does not know, nor what a layer in front of it says about any.
+    pub(crate) fn proves_method(&self) -> bool {
+        let is_of_any = matches!(
+            self.code,
+            Some(
+                Code::Unimplemented
+                    | Code::Unauthenticated
+                    | Code::PermissionDenied
+                    | Code::ResourceExhausted
+                    | Code::Unavailable
+                    | Code::DeadlineExceeded
+                    | Code::Cancelled
+            )
+        );
+        self.is_told && !is_of_any
     }
 
     /// The `grpc-message` that came with the code, percent-decoded, if it was not empty and at most 1,024 bytes long.

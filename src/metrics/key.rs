@@ -23,7 +23,8 @@ pub(super) struct Parts {
     pub(super) protocol: Protocol,
     /// HTTP: a number in [`semconv::METHODS`].
     pub(super) http_method: u8,
-    pub(super) version: Version,
+    /// HTTP: of a client's request until the answer tells; `None` if there was none.
+    pub(super) version: Option<Version>,
     pub(super) https: bool,
     /// gRPC: a method that is not one of Dapr's.
     pub(super) method: Option<Name>,
@@ -32,9 +33,8 @@ pub(super) struct Parts {
     pub(super) name: Option<Name>,
     /// The component and topic of a publish.
     pub(super) published: Option<Name>,
-    /// The host of an HTTP client's request, if none is configured.
+    /// The host and port of a client's request, if none is configured.
     pub(super) server: Option<Name>,
-    pub(super) port: Option<u16>,
     /// An HTTP client asks the sidecar how it is.
     pub(super) healthz: bool,
 }
@@ -56,14 +56,13 @@ impl Key {
             parts: Parts {
                 protocol: call.protocol,
                 http_method: 0,
-                version: Version::HTTP_2,
+                version: None,
                 https: false,
                 method: None,
                 route: None,
                 name: None,
                 published: None,
                 server: None,
-                port: None,
                 healthz: false,
             },
         };
@@ -80,15 +79,17 @@ impl Key {
             (Protocol::Http, _) => key.set_http(shared, call),
         }
         if is_client && !shared.has_server() {
-            key.parts.server = call.uri().host().map(|host| shared.servers.number(host, ""));
-            key.parts.port = call.uri().port_u16().filter(|_| key.parts.server != Some(Name::OTHER));
+            key.parts.server = call.uri().host().map(|host| {
+                let port = semconv::port_of(call.uri()).map(Decimal::new);
+                shared.servers.number(host, port.as_ref().map_or("", Decimal::as_str))
+            });
         }
         key
     }
 
     fn set_http(&mut self, shared: &Shared, call: &Call<'_>) {
         self.parts.http_method = u8::try_from(semconv::method_number(call.method())).unwrap_or_default();
-        self.parts.version = call.version();
+        self.parts.version = Some(call.version());
         match shared.side() {
             Side::Server => {
                 self.parts.https = call.uri().scheme_str() == Some("https");
@@ -161,7 +162,7 @@ impl Key {
     fn push_http(&self, shared: &Shared, attributes: &mut Vec<KeyValue>) {
         let method = semconv::METHODS.get(usize::from(self.parts.http_method)).copied().unwrap_or(semconv::OTHER);
         attributes.push(KeyValue::new(semconv::HTTP_METHOD, method));
-        if let Some(version) = semconv::protocol_version(self.parts.version) {
+        if let Some(version) = self.parts.version.and_then(semconv::protocol_version) {
             attributes.push(KeyValue::new(semconv::PROTOCOL_VERSION, version));
         }
         if shared.side() == Side::Server {
@@ -177,8 +178,8 @@ impl Key {
         let (address, port) = match &shared.settings.server {
             Some(server) => (Some(server.address.clone()), server.port),
             None => {
-                let host = |name| shared.servers.text(name).map_or(semconv::OTHER, |(host, _)| host).into();
-                (self.parts.server.map(host), self.parts.port)
+                let server = self.parts.server.map(|name| shared.servers.text(name).unwrap_or((semconv::OTHER, "")));
+                (server.map(|(host, _)| host.into()), server.and_then(|(_, port)| port.parse().ok()))
             }
         };
         attributes.extend(address.map(|address| KeyValue::new(semconv::SERVER_ADDRESS, address)));
@@ -190,6 +191,30 @@ impl Key {
         let (key, name) = (name_key(self.rpc?)?, self.parts.name?);
         let name = shared.names.text(name).map_or(semconv::OTHER, |(name, _)| name);
         Some(KeyValue::new(key, name.to_owned()))
+    }
+}
+
+/// A number as text, without an allocation.
+struct Decimal {
+    digits: [u8; 5],
+    start: usize,
+}
+
+impl Decimal {
+    fn new(mut number: u16) -> Self {
+        let (mut digits, mut start) = ([0; 5], 5);
+        loop {
+            start -= 1;
+            digits[start] = b'0' + (number % 10) as u8;
+            number /= 10;
+            if number == 0 {
+                return Self { digits, start };
+            }
+        }
+    }
+
+    fn as_str(&self) -> &str {
+        std::str::from_utf8(&self.digits[self.start..]).unwrap_or_default()
     }
 }
 

@@ -1,9 +1,8 @@
 use std::sync::{Arc, OnceLock};
 
 use axum::extract::MatchedPath;
-use http::header::CONTENT_LENGTH;
+use http::{Version, header::CONTENT_LENGTH};
 use opentelemetry::KeyValue;
-use tonic::Code;
 
 use super::{
     key::Key,
@@ -11,7 +10,7 @@ use super::{
     shared::Shared,
 };
 use crate::{
-    classify::{Protocol, Side},
+    classify::{Outcome, Protocol, Side},
     intern::Name,
     observe::{Call, End, Recording, RequestWatch, ResponseHead},
     rpc::{Names, Streaming, bulk},
@@ -95,24 +94,23 @@ impl MetricsRecording {
         self.kind = Kind::of(key, &self.shared);
     }
 
-    fn learn_method(&mut self, code: Option<Code>) {
+    fn learn_method(&mut self, outcome: &Outcome) {
         let Some(method) = self.rare.as_mut().and_then(|rare| rare.unproven_method.take()) else { return };
-        // What a router says about a method that it does not know, or a layer in front of it about any.
-        let is_proof = !matches!(
-            code,
-            Some(
-                Code::Unimplemented
-                    | Code::Unauthenticated
-                    | Code::PermissionDenied
-                    | Code::ResourceExhausted
-                    | Code::Unavailable
-                    | Code::DeadlineExceeded
-                    | Code::Cancelled
-            )
-        );
+        let is_proof = outcome.proves_method();
         self.change(|shared, key| {
             key.parts.method = Some(if is_proof { shared.methods.number(&method, "") } else { Name::OTHER });
         });
+    }
+
+    /// A client learns the version of HTTP from the answer: the request's own says what was asked for.
+    fn learn_version(&mut self, version: Option<Version>) {
+        let differs = |series: &Series| {
+            let parts = &series.key.parts;
+            parts.protocol == Protocol::Http && parts.version != version
+        };
+        if self.shared.side() == Side::Client && self.kind.with(&self.shared, differs) == Some(true) {
+            self.change(|_, key| key.parts.version = version);
+        }
     }
 
     fn learn_names(&mut self) {
@@ -163,6 +161,7 @@ impl Recording for MetricsRecording {
         {
             self.change(|shared, key| key.parts.route = Some(shared.routes.number(route.as_str(), "")));
         }
+        self.learn_version(Some(head.version));
     }
 
     fn data(&mut self, bytes: usize) {
@@ -181,7 +180,10 @@ impl Recording for MetricsRecording {
     }
 
     fn end(mut self, end: &End<'_>) {
-        self.learn_method(end.outcome.grpc_code());
+        self.learn_method(end.outcome);
+        if end.outcome.http_status().is_none() {
+            self.learn_version(None);
+        }
         self.learn_names();
         let (shared, seconds) = (&*self.shared, end.elapsed.as_secs_f64());
         let result = CallResult::of(end.outcome);

@@ -16,6 +16,7 @@ use super::{
 };
 use crate::{
     classify::{Protocol, Side},
+    intern::{Name, Names},
     observe::{Attributes, Call, Filter, Hook, Observe, Observer},
     propagation::Propagation,
     semconv::{self, ServerAddress},
@@ -44,6 +45,22 @@ pub(super) struct Settings {
     pub(super) messages: bool,
     is_public: bool,
     tracing: Option<Level>,
+    /// A server's gRPC methods, other than Dapr's, that have answered.
+    methods: Arc<Names>,
+}
+
+/// How many methods of its own a gRPC server may have that are told apart by name from the start.
+const MAX_METHODS: usize = 256;
+
+impl Settings {
+    pub(super) fn is_known_method(&self, method: &str) -> bool {
+        self.methods.known(method, "").is_some()
+    }
+
+    /// `false` if there are too many already.
+    pub(super) fn learn_method(&self, method: &str) -> bool {
+        self.methods.number(method, "") != Name::OTHER
+    }
 }
 
 /// Names a span.
@@ -79,6 +96,7 @@ impl TraceLayer {
                 messages: false,
                 is_public: false,
                 tracing: None,
+                methods: Arc::new(Names::new(MAX_METHODS)),
             }),
         }
     }

@@ -43,11 +43,16 @@
 //! | HTTP, inbound | `POST /orders/{id}`; the method alone if the route is not known | SERVER |
 //! | HTTP, outbound | `POST` | CLIENT |
 //!
+//! A server's gRPC method outside of Dapr's own is `grpc`, with `rpc.method` = `_OTHER`, until its handler has answered a
+//! call: what nobody has is not a name. A client's HTTP version is that of the answer.
+//!
 //! A call to Dapr says which building block, component, target app or actor type it is for. Payloads and tokens are never
-//! recorded. An HTTP span has path, query (secrets in it redacted) and user agent; other headers only
-//! if they are [listed](TraceLayer::with_request_headers). A failed call's span has the message of the answer, which may
-//! name a key, unless [told otherwise](TraceLayer::with_error_messages). A span ends when the exchange has truly ended, see the
-//! [contract](crate::observe#the-contract); its status follows [`Outcome::error_type`](crate::classify::Outcome::error_type).
+//! recorded. An HTTP span has path, query (secrets in it redacted) and user agent; other headers only if they are
+//! [listed](TraceLayer::with_request_headers). A failed call's span has the message of the answer, which may name a key,
+//! unless [told otherwise](TraceLayer::with_error_messages).
+//!
+//! A span ends when the exchange has truly ended, see the [contract](crate::observe#the-contract); its status follows
+//! [`Outcome::error_type`](crate::classify::Outcome::error_type).
 //!
 //! # `tracing`
 //!

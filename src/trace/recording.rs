@@ -32,7 +32,7 @@ pub struct TraceRecording {
 struct Rare {
     /// A server's HTTP method, while its route is not known.
     routeless: Option<&'static str>,
-    /// A server's path that stands in no table: if the router does not know it either, it may be anything.
+    /// A server's path that stands in no table: until the answer proves that it is a method, it may be anything.
     unknown_method: Option<String>,
     /// A stream to Dapr whose first message is still to come.
     nameless: Option<&'static Rpc>,
@@ -81,10 +81,17 @@ impl TraceRecording {
         match outcome.grpc_code() {
             Some(code) => {
                 attributes[0] = Some(KeyValue::new(semconv::RPC_STATUS, code_name(code)));
-                if let (tonic::Code::Unimplemented, Some(method)) = (code, self.take_unknown_method()) {
-                    span.update_name("grpc");
-                    attributes[1] = Some(KeyValue::new(semconv::RPC_METHOD, semconv::OTHER));
-                    attributes[2] = Some(KeyValue::new(semconv::RPC_METHOD_ORIGINAL, method));
+                if let Some(method) = self.take_unknown_method() {
+                    // Each key once: the SDK would keep both values.
+                    if outcome.proves_method() && self.settings.learn_method(&method) {
+                        if self.settings.span_name.is_none() {
+                            span.update_name(method.clone());
+                        }
+                        attributes[1] = Some(KeyValue::new(semconv::RPC_METHOD, method));
+                    } else {
+                        attributes[1] = Some(KeyValue::new(semconv::RPC_METHOD, semconv::OTHER));
+                        attributes[2] = Some(KeyValue::new(semconv::RPC_METHOD_ORIGINAL, method));
+                    }
                 }
             }
             None => {
@@ -127,7 +134,9 @@ impl Rare {
             Box::new(Self {
                 routeless: semconv::known_method(call.method()).filter(|_| is_routeless),
                 unknown_method: is_unknown
-                    .then(|| method_of_path(call.uri().path()).unwrap_or(semconv::OTHER).to_owned()),
+                    .then(|| method_of_path(call.uri().path()).unwrap_or(semconv::OTHER))
+                    .filter(|method| !settings.is_known_method(method))
+                    .map(str::to_owned),
                 nameless,
                 messages: has_messages.then(Messages::default),
                 frame: 0,
@@ -158,6 +167,12 @@ impl Recording for TraceRecording {
                 context.span().update_name(name);
             }
             context.span().set_attribute(KeyValue::new(semconv::HTTP_ROUTE, route));
+        }
+        if self.protocol == Protocol::Http
+            && self.settings.side == Side::Client
+            && let Some(version) = semconv::protocol_version(head.version)
+        {
+            context.span().set_attribute(KeyValue::new(semconv::PROTOCOL_VERSION, version));
         }
         if !self.settings.response_headers.is_empty() {
             let is_grpc = self.protocol == Protocol::Grpc;

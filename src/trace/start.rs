@@ -39,7 +39,8 @@ pub(super) fn builder(settings: &Settings, call: &Call<'_>) -> SpanBuilder {
 /// Adds what is worth a string, to a span that is recorded.
 pub(super) fn describe(settings: &Settings, call: &Call<'_>, set: &mut dyn FnMut(KeyValue)) {
     match (call.protocol, settings.side) {
-        (Protocol::Grpc, _) => {}
+        (Protocol::Grpc, Side::Server) => {}
+        (Protocol::Grpc, Side::Client) => describe_server(call.uri(), settings.server.as_ref(), set),
         (Protocol::Http, Side::Server) => describe_http_server(call, set),
         (Protocol::Http, Side::Client) => describe_http_client(call, settings.server.as_ref(), set),
     }
@@ -83,9 +84,12 @@ fn grpc(settings: &Settings, call: &Call<'_>) -> (Cow<'static, str>, Vec<KeyValu
     let mut attributes = attributes(settings);
     attributes.push(KeyValue::new(semconv::RPC_SYSTEM, "grpc"));
     let Some(rpc) = call.rpc else {
-        let Some(method) = method_of_path(call.uri().path()) else { return ("grpc".into(), attributes) };
-        // What a server is asked for may be anything.
-        let method = if settings.side == Side::Client { kept(method) } else { method.to_owned().into() };
+        // What a server is asked for may be anything: the answer tells whether it has such a method.
+        let is_method = |method: &&str| settings.side == Side::Client || settings.is_known_method(method);
+        let Some(method) = method_of_path(call.uri().path()).filter(is_method) else {
+            return ("grpc".into(), attributes);
+        };
+        let method = kept(method);
         attributes.push(KeyValue::new(semconv::RPC_METHOD, method.clone()));
         return (method, attributes);
     };
@@ -141,7 +145,8 @@ fn http(settings: &Settings, call: &Call<'_>) -> (Cow<'static, str>, Vec<KeyValu
     let method = semconv::known_method(call.method());
     attributes.push(KeyValue::new(semconv::HTTP_METHOD, method.unwrap_or(semconv::OTHER)));
     attributes.push(KeyValue::new(semconv::URL_SCHEME, scheme(call.uri())));
-    if let Some(version) = semconv::protocol_version(call.version()) {
+    // A client's request says what is asked for: the answer tells what is spoken.
+    if let Some(version) = semconv::protocol_version(call.version()).filter(|_| settings.side == Side::Server) {
         attributes.push(KeyValue::new(semconv::PROTOCOL_VERSION, version));
     }
     match (settings.side, call.route()) {
@@ -184,27 +189,19 @@ fn describe_http_server(call: &Call<'_>, set: &mut dyn FnMut(KeyValue)) {
 
 fn describe_http_client(call: &Call<'_>, server: Option<&ServerAddress>, set: &mut dyn FnMut(KeyValue)) {
     let uri = call.uri();
-    let (host, port) = match server {
-        Some(_) => (None, None),
-        None => (uri.host(), uri.port_u16().or(default_port(uri))),
-    };
     describe_method(call, set);
-    if let Some(host) = host {
-        set(KeyValue::new(semconv::SERVER_ADDRESS, kept(host)));
-    }
-    if let Some(port) = port {
-        set(KeyValue::new(semconv::SERVER_PORT, i64::from(port)));
-    }
+    describe_server(uri, server, set);
     if uri.authority().is_some() {
         set(KeyValue::new(semconv::URL_FULL, redacted_url(uri)));
     }
 }
 
-fn default_port(uri: &Uri) -> Option<u16> {
-    match uri.scheme_str() {
-        Some("http") => Some(80),
-        Some("https") => Some(443),
-        _ => None,
+/// A client's server as the request names it, if none is configured.
+fn describe_server(uri: &Uri, server: Option<&ServerAddress>, set: &mut dyn FnMut(KeyValue)) {
+    let Some(host) = uri.host().filter(|_| server.is_none()) else { return };
+    set(KeyValue::new(semconv::SERVER_ADDRESS, kept(host)));
+    if let Some(port) = semconv::port_of(uri) {
+        set(KeyValue::new(semconv::SERVER_PORT, i64::from(port)));
     }
 }
 
