@@ -113,7 +113,7 @@ impl WorldBuilder {
                 self.resources.lay_out(folder.path());
                 let hub = Hub::builder().resources(folder.path().join("resources"), false).unwrap();
                 let hub = hub.api_token(self.api_token.unwrap_or_default()).build();
-                Parts::Embedded { hub, _folder: folder }
+                Parts::Embedded { hub, folder }
             }
             Backend::Real => {
                 let mut stack = Stack::builder().without_jaeger().resources(self.resources);
@@ -137,7 +137,7 @@ pub struct World {
 
 #[allow(clippy::large_enum_variant, reason = "there is one a test")]
 enum Parts {
-    Embedded { hub: Hub, _folder: TempDir },
+    Embedded { hub: Hub, folder: TempDir },
     Real(Stack),
 }
 
@@ -145,6 +145,14 @@ impl World {
     /// An app of this id, and its sidecar, to be started.
     pub fn app(&self, id: &str) -> AppBuilder<'_> {
         AppBuilder { world: self, id: id.to_owned(), app: None, app_token: String::new(), env: Vec::new() }
+    }
+
+    /// What `$FOLDER` in a component is.
+    pub fn folder(&self) -> &std::path::Path {
+        match &self.parts {
+            Parts::Embedded { folder, .. } => folder.path(),
+            Parts::Real(stack) => stack.folder(),
+        }
     }
 
     /// Sets an item of `configstore`, as an administrator does.
