@@ -13,6 +13,14 @@ type BoxError = Box<dyn StdError + Send + Sync>;
 /// In the message of daprd to a method that it does not know: it takes the call for one to be passed on to an app.
 const UNKNOWN_METHOD: &str = "required metadata dapr-callee-app-id or dapr-app-id not found";
 
+/// What daprd calls UNIMPLEMENTED in calls that it has: a store without transactions, and an operation that is none of a
+/// transaction's.
+const UNIMPLEMENTED_IN_A_CALL: [&str; 2] =
+    ["DAPR_STATE_TRANSACTIONS_NOT_SUPPORTED", "ERR_NOT_SUPPORTED_STATE_OPERATION"];
+
+/// The operation whose answers are another app's.
+pub(crate) const INVOKE: &str = "invoke";
+
 /// What went wrong with a call to Dapr.
 ///
 /// Opaque: it is asked, not matched on. `Display` says which operation on which component failed and how; what Dapr itself
@@ -225,14 +233,19 @@ impl Error {
     }
 
     /// The sidecar does not have this call: it is older than what was asked of it, or was built or configured without.
-    /// UNIMPLEMENTED, or the UNKNOWN with which daprd answers a method that it does not know. `false` if the answer is an
-    /// invoked app's.
+    /// UNIMPLEMENTED, or the UNKNOWN with which daprd answers a method that it does not know. `false` if an app was invoked,
+    /// whose answer it may be, and if the call is there but the state store has no transactions.
     #[must_use]
     pub fn is_unsupported(&self) -> bool {
-        self.as_status().is_some_and(|status| match status.code() {
-            Code::Unimplemented => self.http_status().is_none(),
+        let Some(status) = self.as_status().filter(|_| self.0.operation != INVOKE) else { return false };
+        match status.code() {
+            Code::Unimplemented => {
+                let code = self.dapr_error_code();
+                self.http_status().is_none()
+                    && !code.is_some_and(|code| UNIMPLEMENTED_IN_A_CALL.contains(&code.as_str()))
+            }
             code => code == Code::Unknown && status.message().contains(UNKNOWN_METHOD),
-        })
+        }
     }
 
     /// Is it daprd that refused the API token, and not the app behind it that refused its caller?

@@ -85,13 +85,28 @@ async fn a_call_that_the_sidecar_does_not_have_is_told_from_a_failed_one() {
         let error = failed(Answer::error(code, message)).await;
         assert!(error.is_unsupported() && error.to_string().contains("does not have this call"), "{error}");
     }
+    let with_code = |code| {
+        let details = ErrorDetails::with_error_info(code, "dapr.io", []);
+        Status::with_error_details(Code::Unimplemented, "no", details)
+    };
+    // As daprd says it of a call that its API's configuration denies.
+    assert!(failed(Answer::status(with_code("Not Implemented"))).await.is_unsupported());
     let mut metadata = MetadataMap::new();
     metadata.insert("dapr-http-status", "501".parse().unwrap());
     let of_the_app = Status::with_metadata(Code::Unimplemented, "Not Implemented", metadata);
-    for status in [of_the_app, Status::unknown("failed"), Status::invalid_argument(text)] {
+    let no_transactions = with_code("DAPR_STATE_TRANSACTIONS_NOT_SUPPORTED");
+    let no_operation = with_code("ERR_NOT_SUPPORTED_STATE_OPERATION");
+    let others = [of_the_app, no_transactions, no_operation, Status::unknown("failed"), Status::invalid_argument(text)];
+    for status in others {
         let error = failed(Answer::status(status)).await;
         assert!(!error.is_unsupported() && !error.to_string().contains("does not have"), "{error}");
     }
+    // An invoked app that speaks gRPC, and lacks the method.
+    let server = DaprServer::default();
+    server.answer("InvokeService", Answer::error(Code::Unimplemented, "unknown method"));
+    let error = server.dapr().invoke("inventory").get("stock").await.unwrap_err();
+    assert!(!error.is_unsupported(), "{error}");
+    assert_eq!(error.to_string(), "invoke `inventory`: UNIMPLEMENTED");
 }
 
 type Question = fn(&Error) -> bool;
