@@ -12,6 +12,8 @@ use crate::Error;
 
 /// The header by which daprd's gRPC server knows for which app a call is.
 const APP_ID: HeaderName = HeaderName::from_static("dapr-app-id");
+/// The header that it prefers.
+const CALLEE_APP_ID: HeaderName = HeaderName::from_static("dapr-callee-app-id");
 
 /// A channel to another app's own gRPC service, through the sidecar and the same stack. Made by [`Dapr::grpc_channel`].
 ///
@@ -24,7 +26,7 @@ const APP_ID: HeaderName = HeaderName::from_static("dapr-app-id");
 /// # }
 /// ```
 ///
-/// An app that is not known answers `UNKNOWN`, one that speaks no gRPC `UNAVAILABLE`.
+/// Whatever the metadata of a call says, it goes to this app. An app that is not known answers `UNKNOWN`, one that speaks no gRPC `UNAVAILABLE`.
 #[derive(Clone)]
 pub struct GrpcChannel {
     service: DaprService,
@@ -53,6 +55,8 @@ impl Service<Request<Body>> for GrpcChannel {
     }
 
     fn call(&mut self, mut request: Request<Body>) -> Self::Future {
+        // Not the one of a request that this one may have been made of.
+        request.headers_mut().remove(CALLEE_APP_ID);
         request.headers_mut().insert(APP_ID, self.app_id.clone());
         self.service.call(request)
     }

@@ -1,11 +1,20 @@
-use std::task::{Context, Poll};
+use std::{
+    future::Future,
+    pin::Pin,
+    task::{Context, Poll},
+};
 
-use http::{Request, header::HOST};
+use http::{HeaderName, Request, Uri, header::HOST};
+use pin_project_lite::pin_project;
+use tonic::codegen::StdError;
 use tower_layer::Layer;
 use tower_service::Service;
 
-use super::HttpEndpoint;
-use crate::Error;
+use super::{HttpEndpoint, parts::climbs};
+use crate::{Error, error::INVOKE};
+
+/// The header by which daprd's HTTP server takes a request for one to another app, whatever its path says.
+const APP_ID: HeaderName = HeaderName::from_static("dapr-app-id");
 
 /// Points any HTTP client service at another app, through the sidecar's HTTP API.
 ///
@@ -18,7 +27,7 @@ use crate::Error;
 /// use tower_dapr::outbound::{HttpEndpoint, HttpInvokeLayer};
 ///
 /// # #[tokio::main(flavor = "current_thread")]
-/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # async fn main() -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
 /// # let http_client = service_fn(|request: Request<()>| async move { Ok::<_, std::convert::Infallible>(request.uri().to_string()) });
 /// let mut inventory = HttpInvokeLayer::new("inventory", HttpEndpoint::local(3500))?.layer(http_client);
 /// let answer = inventory.ready().await?.call(Request::get("/stock/tea?fresh=true").body(())?).await?;
@@ -29,9 +38,17 @@ use crate::Error;
 ///
 /// Where the sidecar asks for a token, an [`ApiTokenLayer`](super::ApiTokenLayer) belongs inside of this one. Trace and
 /// metrics layers outside of it see the app's path, those inside Dapr's.
+///
+/// # Errors
+///
+/// The service's error is a box. It holds an [`Error`] that [is invalid](Error::is_invalid), and nothing was sent, if the
+/// path has a segment `..`, percent-encoded or not, or is too long: daprd resolves `..`, so that a path made of somebody's
+/// input could name any call of the sidecar. A header `dapr-app-id` is removed: it would name another app.
+/// `Authorization: Basic` with the user `dapr-app-id` does the same and is sent, so do not pass on a caller's.
 #[derive(Debug, Clone)]
 pub struct HttpInvokeLayer {
     endpoint: HttpEndpoint,
+    app_id: String,
     /// `/v1.0/invoke/<app id>/method`.
     prefix: String,
 }
@@ -46,12 +63,24 @@ impl HttpInvokeLayer {
         let is_name = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_');
         if app_id.is_empty() || !app_id.bytes().all(is_name) || app_id.bytes().all(|byte| byte == b'.') {
             return Err(Error::invalid(
-                "invoke",
+                INVOKE,
                 app_id,
                 "the app id is not a name of letters, digits, `.`, `-` and `_`",
             ));
         }
-        Ok(Self { endpoint, prefix: format!("/v1.0/invoke/{app_id}/method") })
+        Ok(Self { endpoint, app_id: app_id.to_owned(), prefix: format!("/v1.0/invoke/{app_id}/method") })
+    }
+
+    /// Where the sidecar serves what was asked of the app.
+    fn uri(&self, asked: &Uri) -> Result<Uri, Error> {
+        let invalid = |reason| Error::invalid(INVOKE, &self.app_id, reason);
+        if climbs(asked.path()) {
+            return Err(invalid("the path holds a segment `..`"));
+        }
+        let path = asked.path_and_query().map_or("/", |path| path.as_str());
+        let slash = if path.starts_with('/') { "" } else { "/" };
+        let uri = self.endpoint.uri(&format!("{}{slash}{path}", self.prefix));
+        uri.ok_or_else(|| invalid("path and query make no URI behind the sidecar's own path: they are too long"))
     }
 }
 
@@ -73,22 +102,58 @@ pub struct HttpInvoke<S> {
 impl<S, B> Service<Request<B>> for HttpInvoke<S>
 where
     S: Service<Request<B>>,
+    S::Error: Into<StdError>,
 {
     type Response = S::Response;
-    type Error = S::Error;
-    type Future = S::Future;
+    type Error = StdError;
+    type Future = ResponseFuture<S::Future>;
 
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
-        self.inner.poll_ready(cx)
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), StdError>> {
+        self.inner.poll_ready(cx).map_err(Into::into)
     }
 
-    fn call(&mut self, mut request: Request<B>) -> S::Future {
-        let path = request.uri().path_and_query().map_or("/", |path| path.as_str());
-        let slash = if path.starts_with('/') { "" } else { "/" };
-        let uri = self.layer.endpoint.uri(&format!("{}{slash}{path}", self.layer.prefix));
-        *request.uri_mut() = uri.expect("a path behind a path is a path");
+    fn call(&mut self, mut request: Request<B>) -> Self::Future {
+        match self.layer.uri(request.uri()) {
+            Ok(uri) => *request.uri_mut() = uri,
+            Err(error) => return ResponseFuture::Refused { error: Some(error) },
+        }
         // The client's own, for the host that it believed to speak to.
         request.headers_mut().remove(HOST);
-        self.inner.call(request)
+        request.headers_mut().remove(APP_ID);
+        ResponseFuture::Sent { inner: self.inner.call(request) }
+    }
+}
+
+pin_project! {
+    /// The response future of [`HttpInvoke`].
+    #[project = ResponseFutureProj]
+    #[derive(Debug)]
+    pub enum ResponseFuture<F> {
+        /// Polls the call.
+        Sent {
+            #[pin]
+            inner: F,
+        },
+        /// Polls nothing: the call was not made.
+        Refused {
+            error: Option<Error>,
+        },
+    }
+}
+
+impl<F, T, E> Future for ResponseFuture<F>
+where
+    F: Future<Output = Result<T, E>>,
+    E: Into<StdError>,
+{
+    type Output = Result<T, StdError>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        match self.project() {
+            ResponseFutureProj::Sent { inner } => inner.poll(cx).map_err(Into::into),
+            ResponseFutureProj::Refused { error } => {
+                Poll::Ready(Err(error.take().expect("a future is polled to its end once").into()))
+            }
+        }
     }
 }

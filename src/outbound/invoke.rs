@@ -11,11 +11,9 @@ use tonic::metadata::{Ascii, MetadataKey, MetadataMap, MetadataValue};
 
 use super::{
     Dapr,
-    parts::{Component, Hidden, Payload, sent_when_awaited},
+    parts::{Component, Hidden, Payload, climbs, sent_when_awaited},
 };
-use crate::Error;
-
-const INVOKE: &str = "invoke";
+use crate::{Error, error::INVOKE};
 
 /// Another app. Made by [`Dapr::invoke`](super::Dapr::invoke).
 ///
@@ -141,8 +139,8 @@ impl InvokeRequest {
     ///   such an answer.
     /// * The app id is not known, or its sidecar cannot be reached: `INTERNAL`, by daprd.
     /// * The body could not be written as JSON, the app id is empty, a header or the method cannot be sent, or the path
-    ///   holds `?`, `#`, a control character or the segment `..`: [`Error::is_invalid`]. daprd resolves `..`, so that a path
-    ///   made of somebody's input could name any route of the app.
+    ///   holds `?`, `#`, a control character or the segment `..`, percent-encoded or not: [`Error::is_invalid`]. daprd, or
+    ///   the app, resolves `..`, so that a path made of somebody's input could name any route of the app.
     pub async fn send(self) -> Result<InvokeResponse, Error> {
         let Self { app_id, method, path: Hidden(path), query: Hidden(querystring), body, content_type, headers } = self;
         let (mut client, id) = app_id.call(INVOKE)?;
@@ -235,7 +233,7 @@ fn wrong_path(path: &str) -> Option<&'static str> {
         Some("the path holds a `?` or `#`")
     } else if path.contains(char::is_control) {
         Some("the path holds a control character")
-    } else if path.split('/').any(|segment| segment == "..") {
+    } else if climbs(path) {
         Some("the path holds a segment `..`")
     } else {
         None

@@ -4,6 +4,7 @@ use std::{collections::HashMap, fmt, future::Future, pin::Pin, time::Duration};
 
 use bytes::Bytes;
 use dapr::dapr::proto::runtime::v1::dapr_client::DaprClient;
+use percent_encoding::{percent_decode, percent_decode_str};
 use prost_types::Any;
 use serde::Serialize;
 use tonic::Status;
@@ -141,6 +142,16 @@ impl fmt::Debug for Payload {
     }
 }
 
+// ===== paths =====
+
+/// Does a path leave what it stands behind? daprd decodes a path once, before it resolves its segments `..`, and then the
+/// app that gets it may do the same.
+pub(super) fn climbs(path: &str) -> bool {
+    let once: Vec<u8> = percent_decode_str(path).collect();
+    let twice = percent_decode(&once);
+    twice.collect::<Vec<u8>>().split(|&byte| byte == b'/').any(|segment| segment == b"..")
+}
+
 // ===== durations =====
 
 /// Whole seconds, rounded up: nothing lives shorter than it was asked for. `None` for no time at all, which Dapr takes for
@@ -154,7 +165,17 @@ pub(super) fn whole_seconds(duration: Duration) -> Option<u64> {
 mod tests {
     use std::time::Duration;
 
-    use super::whole_seconds;
+    use super::{climbs, whole_seconds};
+
+    #[test]
+    fn a_path_climbs_by_a_segment_of_two_dots_however_it_is_encoded() {
+        for path in ["..", "/a/../b", "/a/%2e%2E/b", "/a/.%2e", "/a%2f..%2Fb", "/a/%252e%252E/b", "../a"] {
+            assert!(climbs(path), "{path}");
+        }
+        for path in ["", "/", "/a..b/...", "/./a", "/..a", "/%2e%2ea", "/%25/%", "/a%2f%2fb", "/%ff"] {
+            assert!(!climbs(path), "{path}");
+        }
+    }
 
     #[test]
     fn parts_of_a_second_are_rounded_up() {

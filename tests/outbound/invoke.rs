@@ -52,7 +52,7 @@ async fn the_status_of_the_app_is_the_errors() {
 async fn what_daprd_would_misunderstand_is_not_sent() {
     let server = DaprServer::default();
     let app = server.dapr().invoke("inventory");
-    for path in ["a?b=c", "a#b", "a\n", "stock/../dapr/config", ".."] {
+    for path in ["a?b=c", "a#b", "a\n", "stock/../dapr/config", "..", "a/%2e%2E/b", "a%2f..%2fb"] {
         assert!(app.get(path).await.unwrap_err().is_invalid(), "{path}");
     }
     assert!(app.request(Method::CONNECT, "a").await.unwrap_err().is_invalid());
@@ -65,11 +65,17 @@ async fn what_daprd_would_misunderstand_is_not_sent() {
 async fn a_grpc_channel_names_the_app() {
     let server = DaprServer::default();
     let mut greeter = AppCallbackHealthCheckClient::new(server.dapr().grpc_channel("greeter").unwrap());
-    greeter.health_check(()).await.unwrap();
+    // As of a request that was forwarded: daprd takes the second for the app's name before it looks for the first.
+    let mut request = tonic::Request::new(());
+    for name in ["dapr-app-id", "dapr-callee-app-id"] {
+        request.metadata_mut().insert(name, "other".parse().unwrap());
+    }
+    greeter.health_check(request).await.unwrap();
 
     let seen = &server.seen("HealthCheck")[0];
     assert_eq!(seen.path, "/dapr.proto.runtime.v1.AppCallbackHealthCheck/HealthCheck");
     assert_eq!(seen.headers["dapr-app-id"], "greeter");
+    assert!(!seen.headers.contains_key("dapr-callee-app-id"));
     for app_id in ["", "a\nb", "grüßer"] {
         assert!(server.dapr().grpc_channel(app_id).unwrap_err().is_invalid(), "{app_id:?}");
     }
@@ -79,7 +85,7 @@ async fn a_grpc_channel_names_the_app() {
 async fn any_http_client_is_pointed_at_an_app() {
     let layer = HttpInvokeLayer::new("inventory", HttpEndpoint::default()).unwrap();
     let client = service_fn(|request: Request<()>| async move {
-        assert!(!request.headers().contains_key("host"));
+        assert!(!request.headers().contains_key("host") && !request.headers().contains_key("dapr-app-id"));
         Ok::<_, Infallible>(request.uri().to_string())
     });
     let method = "http://127.0.0.1:3500/v1.0/invoke/inventory/method";
@@ -90,10 +96,28 @@ async fn any_http_client_is_pointed_at_an_app() {
         ("/v1.0/state", "/v1.0/state"),
         ("*", "/*"),
     ] {
-        let request = Request::get(asked).header("host", "inventory").body(()).unwrap();
+        let request = Request::get(asked).header("host", "inventory").header("dapr-app-id", "other").body(()).unwrap();
         assert_eq!(layer.layer(client).oneshot(request).await.unwrap(), format!("{method}{sent}"), "{asked}");
     }
     for app_id in ["", "..", "a/b", "a b", "a%2fb", "http://x"] {
         assert!(HttpInvokeLayer::new(app_id, HttpEndpoint::default()).unwrap_err().is_invalid(), "{app_id}");
+    }
+}
+
+#[tokio::test]
+async fn a_path_that_leaves_the_app_or_is_too_long_is_not_sent() {
+    let layer = HttpInvokeLayer::new("inventory", HttpEndpoint::default()).unwrap();
+    let client = service_fn(|request: Request<()>| async move { Err::<(), _>(request.uri().to_string()) });
+    let long = format!("/{}", "a".repeat(65_520));
+    for path in ["/../../../secrets/v/k", "/a/%2e%2E/b", "/a/%252e%252e/b", "/a%2F..%2fb", "/..?a=b", &long] {
+        let request = Request::get(path).body(()).unwrap();
+        let error = layer.layer(client).oneshot(request).await.unwrap_err();
+        let error = error.downcast::<tower_dapr::Error>().expect(path);
+        assert!(error.is_invalid() && error.to_string().starts_with("invoke `inventory`: "), "{error}");
+    }
+    // What is no segment of its own is the app's to judge, and so is the query.
+    for path in ["/a..b/...", "/a?b=/../c", "/./a//b"] {
+        let error = layer.layer(client).oneshot(Request::get(path).body(()).unwrap()).await.unwrap_err();
+        assert!(error.to_string().ends_with(path), "{error}");
     }
 }
