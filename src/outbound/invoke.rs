@@ -5,9 +5,15 @@ use dapr::dapr::proto::{
     common::v1::{HttpExtension, InvokeRequest as InvokeMessage, InvokeResponse as InvokeAnswer, http_extension::Verb},
     runtime::v1::InvokeServiceRequest,
 };
-use http::{HeaderName, HeaderValue, Method, StatusCode};
+use http::{
+    HeaderName, HeaderValue, Method, StatusCode,
+    header::{CONTENT_LENGTH, CONTENT_TYPE, TE},
+};
 use serde::{Serialize, de::DeserializeOwned};
-use tonic::metadata::{Ascii, MetadataKey, MetadataMap, MetadataValue};
+use tonic::{
+    Extensions,
+    metadata::{Ascii, MetadataKey, MetadataMap, MetadataValue},
+};
 
 use super::{
     Dapr,
@@ -110,8 +116,9 @@ impl InvokeRequest {
         self
     }
 
-    /// Adds a header, which the app will see. Dapr forwards all of them, `authorization` too, but for `grpc-*`, names that
-    /// end in `-bin` and those of the connection.
+    /// Adds a header, which the app will see: Dapr forwards all of them, `authorization` too, but for those of the
+    /// connection. `content-type` is the body's, whatever [`json`](Self::json) or [`bytes`](Self::bytes) says of it.
+    /// `content-length`, `te`, `grpc-*` and names that end in `-bin` belong to the call to the sidecar and are refused.
     pub fn header(mut self, name: HeaderName, value: HeaderValue) -> Self {
         self.headers.0.push((name, value));
         self
@@ -142,25 +149,32 @@ impl InvokeRequest {
     ///   holds `?`, `#`, a control character or the segment `..`, percent-encoded or not: [`Error::is_invalid`]. daprd, or
     ///   the app, resolves `..`, so that a path made of somebody's input could name any route of the app.
     pub async fn send(self) -> Result<InvokeResponse, Error> {
-        let Self { app_id, method, path: Hidden(path), query: Hidden(querystring), body, content_type, headers } = self;
+        let Self { app_id, method, path: Hidden(path), query: Hidden(querystring), body, mut content_type, headers } =
+            self;
         let (mut client, id) = app_id.call(INVOKE)?;
         if let Some(reason) = wrong_path(&path) {
             return Err(app_id.invalid(INVOKE, reason));
         }
         let verb =
             verb(&method).ok_or_else(|| app_id.invalid(INVOKE, format!("the method {method} cannot be invoked")))?;
+        let mut sent = MetadataMap::new();
+        for (name, value) in &headers.0 {
+            let unsent = || app_id.invalid(INVOKE, format!("the header {name} cannot be sent"));
+            if *name == CONTENT_TYPE {
+                value.to_str().map_err(|_| unsent())?.clone_into(&mut content_type);
+            } else {
+                let (key, value) = metadata(name, value).ok_or_else(unsent)?;
+                sent.append(key, value);
+            }
+        }
         let message = InvokeMessage {
             method: path.trim_start_matches('/').to_owned(),
             data: Some(body.take_any(INVOKE, &id)?),
             content_type,
             http_extension: Some(HttpExtension { verb: verb.into(), querystring }),
         };
-        let mut request = tonic::Request::new(InvokeServiceRequest { id, message: Some(message) });
-        for (name, value) in &headers.0 {
-            let (key, value) = metadata(name, value)
-                .ok_or_else(|| app_id.invalid(INVOKE, format!("the header {name} cannot be sent")))?;
-            request.metadata_mut().append(key, value);
-        }
+        let request = InvokeServiceRequest { id, message: Some(message) };
+        let request = tonic::Request::from_parts(sent, Extensions::default(), request);
         let response = client.invoke_service(request).await.map_err(app_id.failed(INVOKE))?;
         let (headers, answer, _) = response.into_parts();
         Ok(InvokeResponse { app_id, headers, answer })
@@ -255,7 +269,11 @@ fn verb(method: &Method) -> Option<Verb> {
     })
 }
 
+/// `None` if it would be taken for the call's own, or says what metadata cannot.
 fn metadata(name: &HeaderName, value: &HeaderValue) -> Option<(MetadataKey<Ascii>, MetadataValue<Ascii>)> {
+    if [CONTENT_LENGTH, TE].contains(name) || name.as_str().starts_with("grpc-") {
+        return None;
+    }
     let key = name.as_str().parse().ok()?;
     let value = MetadataValue::try_from(value.as_bytes()).ok()?;
     Some((key, value))

@@ -4,7 +4,7 @@ use dapr::dapr::proto::{
     common::v1::{InvokeResponse, http_extension::Verb},
     runtime::v1::{InvokeServiceRequest, app_callback_health_check_client::AppCallbackHealthCheckClient},
 };
-use http::{HeaderName, HeaderValue, Method, Request, StatusCode};
+use http::{HeaderName, HeaderValue, Method, Request, StatusCode, header::CONTENT_TYPE};
 use prost_types::Any;
 use tonic::{Code, Status, metadata::MetadataMap};
 use tower::{Layer, ServiceExt, service_fn};
@@ -55,10 +55,29 @@ async fn what_daprd_would_misunderstand_is_not_sent() {
     for path in ["a?b=c", "a#b", "a\n", "stock/../dapr/config", "..", "a/%2e%2E/b", "a%2f..%2fb"] {
         assert!(app.get(path).await.unwrap_err().is_invalid(), "{path}");
     }
+    for name in ["content-length", "te", "grpc-timeout", "grpc-status", "trace-bin"] {
+        let (name, value) = (HeaderName::from_static(name), HeaderValue::from_static("1"));
+        assert!(app.get("a").header(name.clone(), value).await.unwrap_err().is_invalid(), "{name}");
+    }
     assert!(app.request(Method::CONNECT, "a").await.unwrap_err().is_invalid());
     assert!(server.dapr().invoke("").get("a").await.unwrap_err().is_invalid());
     assert!(server.rpcs().is_empty());
     app.get("a..b/...").await.unwrap();
+}
+
+#[tokio::test]
+async fn the_header_content_type_is_the_bodys() {
+    let server = DaprServer::default();
+    let app = server.dapr().invoke("inventory");
+    let event = HeaderValue::from_static("application/cloudevents+json");
+    app.post("a").json(&1).header(CONTENT_TYPE, event.clone()).await.unwrap();
+    app.post("a").header(CONTENT_TYPE, event).json(&1).await.unwrap();
+    let not_text = HeaderValue::from_bytes(b"\xff").unwrap();
+    assert!(app.post("a").header(CONTENT_TYPE, not_text).await.unwrap_err().is_invalid());
+
+    let requests: Vec<InvokeServiceRequest> = server.all("InvokeService");
+    let types = requests.into_iter().map(|request| request.message.unwrap().content_type);
+    assert_eq!(types.collect::<Vec<_>>(), ["application/cloudevents+json"; 2]);
 }
 
 #[tokio::test]
