@@ -1,5 +1,6 @@
 use std::{
     collections::{BTreeMap, HashMap},
+    error::Error as _,
     fmt,
     future::poll_fn,
     pin::Pin,
@@ -235,8 +236,8 @@ fn is_permanent(error: &Error, was_connected: bool) -> bool {
             | Code::Unauthenticated
             | Code::Unimplemented,
         ) => true,
-        // What a sidecar says that does not know the call.
-        Some(Code::Unknown) => !was_connected,
+        // What a sidecar says that does not know the call. With a source it is no answer: the way there is broken.
+        Some(Code::Unknown) => !was_connected && error.as_status().is_some_and(|status| status.source().is_none()),
         Some(_) => false,
     }
 }

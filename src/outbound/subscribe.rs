@@ -1,5 +1,6 @@
 use std::{
     collections::HashMap,
+    error::Error as _,
     fmt,
     future::Future,
     hash::{BuildHasher, RandomState},
@@ -58,7 +59,7 @@ const SUBSCRIBE: &str = "subscribe to";
 ///
 /// # Connection
 ///
-/// Subscribes when the stream is first polled. A connection that ends, or cannot be had (UNAVAILABLE), is made anew after
+/// Subscribes when the stream is first polled. A connection that ends, breaks or cannot be had is made anew after
 /// a pause that doubles from half a second to 30 seconds, with jitter; what was in flight then is delivered again, as far as
 /// the broker does that. A refusal of the first subscription, and one for lack of authority at any time, is an error, and
 /// the end.
@@ -245,7 +246,8 @@ impl PulledEvents {
         let is_final = match status.code() {
             Code::Unauthenticated | Code::PermissionDenied | Code::Unimplemented => true,
             Code::Unavailable => false,
-            _ => !self.was_subscribed,
+            // With a source it is no answer of daprd's: the way there is broken.
+            _ => !self.was_subscribed && status.source().is_none(),
         };
         let pubsub = &self.settings.initial.pubsub_name;
         if is_final {

@@ -1,4 +1,10 @@
-use std::sync::Arc;
+use std::{
+    io,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::SeqCst},
+    },
+};
 
 use dapr::dapr::proto::{
     common::v1::ConfigurationItem as Item,
@@ -9,7 +15,8 @@ use dapr::dapr::proto::{
 };
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt};
-use tower_dapr::outbound::ConfigurationItems;
+use tower::{Service, service_fn};
+use tower_dapr::outbound::{ConfigurationItems, Dapr};
 
 use crate::dapr_server::{Answer, DaprServer};
 
@@ -118,4 +125,24 @@ async fn a_store_that_is_away_for_a_while_is_asked_again() {
     server.answer("SubscribeConfiguration", away());
     let mut stream = server.dapr().configuration("settings").subscribe(["limit"]);
     assert!(stream.next().await.unwrap().is_err(), "of a store that never worked it is an answer");
+}
+
+/// tonic says UNKNOWN to that, as an old daprd does to a call that it does not have.
+#[tokio::test(start_paused = true)]
+async fn a_connection_that_breaks_is_no_refusal() {
+    let server = DaprServer::default();
+    server.answer("SubscribeConfiguration", updates("s1", &[]).then_hang());
+    server.answer("GetConfiguration", current("5"));
+    let (inner, is_up) = (server.clone(), Arc::new(AtomicBool::new(false)));
+    let dapr = Dapr::new(service_fn(move |request| {
+        let (mut inner, is_up) = (inner.clone(), is_up.swap(true, SeqCst));
+        async move {
+            if !is_up {
+                return Err(io::Error::from(io::ErrorKind::ConnectionReset));
+            }
+            inner.call(request).await.map_err(|never| match never {})
+        }
+    }));
+    let mut stream = dapr.configuration("settings").subscribe(["limit"]);
+    assert_eq!(limit(&stream.next().await.unwrap().unwrap()), "5");
 }
