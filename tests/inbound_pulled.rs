@@ -6,7 +6,7 @@ mod recorded;
 
 use std::{
     collections::VecDeque,
-    convert::Infallible,
+    io,
     sync::{Arc, Mutex},
     time::Duration,
 };
@@ -131,6 +131,16 @@ async fn a_refused_subscription_is_an_error_and_the_end() {
     }
 }
 
+/// It is no answer of Dapr's, even if it is the first: tonic says UNKNOWN to the one, and INTERNAL to the other.
+#[tokio::test(start_paused = true)]
+async fn a_connection_that_breaks_is_no_refusal() {
+    let reset = io::Error::from(io::ErrorKind::ConnectionReset);
+    let goaway = io::Error::other(h2::Error::from(h2::Reason::INTERNAL_ERROR));
+    let sidecar = Sidecar::new([Script::Breaks(reset), Script::Breaks(goaway), Script::Events(vec![event("1", b"7")])]);
+    let mut events = sidecar.dapr().subscribe("bus", "orders").events();
+    assert_eq!(events.next().await.unwrap().unwrap().event().id(), Some("1"));
+}
+
 #[tokio::test(start_paused = true)]
 async fn after_a_subscription_stood_a_refusal_is_tried_again() {
     let sidecar = Sidecar::new([
@@ -192,12 +202,28 @@ async fn each_event_has_a_span_of_its_own() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_answer_after_the_stream_is_gone_does_nothing() {
-    let sidecar = Sidecar::new([Script::Events(vec![event("1", b"7")])]);
+async fn dropping_the_events_unsubscribes_while_one_is_out() {
+    let sidecar = Sidecar::new([Script::Events(vec![event("1", b"7"), event("2", b"7")])]);
     let mut events = sidecar.dapr().subscribe("bus", "orders").events();
-    let event = events.next().await.unwrap().unwrap();
+    let (first, second) = (events.next().await.unwrap().unwrap(), events.next().await.unwrap().unwrap());
+    first.acknowledge(Outcome::Success);
     drop(events);
-    event.acknowledge(Outcome::Success);
+    let sent = sidecar.sent().await;
+    assert_eq!(answers(&sent), [("1".to_owned(), 0)], "what was answered before");
+    assert_eq!(sidecar.ended(), 1);
+    second.acknowledge(Outcome::Success);
+    assert_eq!(sidecar.sent().await.len(), sent.len(), "an answer after that does nothing");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lost_connection_is_let_go_while_one_of_its_events_is_out() {
+    let sidecar = Sidecar::new([Script::Ends(vec![event("1", b"7")]), Script::Events(vec![event("2", b"7")])]);
+    let mut events = sidecar.dapr().subscribe("bus", "orders").events();
+    let first = events.next().await.unwrap().unwrap();
+    let second = events.next().await.unwrap().unwrap();
+    sidecar.sent().await;
+    assert_eq!((sidecar.connections(), sidecar.ended()), (2, 1));
+    drop((first, second));
 }
 
 // ===== helpers =====
@@ -205,6 +231,8 @@ async fn an_answer_after_the_stream_is_gone_does_nothing() {
 /// What one connection does.
 enum Script {
     Refuses(Code),
+    /// Is no connection.
+    Breaks(io::Error),
     /// Sends events, and stays open.
     Events(Vec<TopicEventRequest>),
     /// Sends events, and ends.
@@ -217,6 +245,8 @@ struct Sidecar {
     script: Arc<Mutex<VecDeque<Script>>>,
     sent: Arc<Mutex<Vec<Sent>>>,
     connections: Arc<Mutex<usize>>,
+    /// Requests that came to their end.
+    ended: Arc<Mutex<usize>>,
 }
 
 impl Sidecar {
@@ -225,6 +255,7 @@ impl Sidecar {
             script: Arc::new(Mutex::new(script.into_iter().collect())),
             sent: Arc::default(),
             connections: Arc::default(),
+            ended: Arc::default(),
         }
     }
 
@@ -232,26 +263,28 @@ impl Sidecar {
         let sidecar = self.clone();
         Dapr::new(service_fn(move |request: Request<Body>| {
             let response = sidecar.serve(request);
-            async move { Ok::<_, Infallible>(response) }
+            async move { response }
         }))
     }
 
-    fn serve(&self, request: Request<Body>) -> Response<Body> {
+    fn serve(&self, request: Request<Body>) -> io::Result<Response<Body>> {
         *self.connections.lock().unwrap() += 1;
         assert_eq!(request.uri().path(), "/dapr.proto.runtime.v1.Dapr/SubscribeTopicEventsAlpha1");
         let head = Response::builder().header("content-type", "application/grpc");
         let (events, ends) = match self.script.lock().unwrap().pop_front().expect("a script for each connection") {
             Script::Refuses(code) => {
-                return head.header("grpc-status", code as i32).body(Body::default()).unwrap();
+                return Ok(head.header("grpc-status", code as i32).body(Body::default()).unwrap());
             }
+            Script::Breaks(error) => return Err(error),
             Script::Events(events) => (events, false),
             Script::Ends(events) => (events, true),
         };
-        let sent = self.sent.clone();
+        let (sent, ended) = (self.sent.clone(), self.ended.clone());
         let mut body = request.into_body();
         tokio::spawn(async move {
             let mut received = Vec::new();
-            while let Some(Ok(frame)) = body.frame().await {
+            while let Some(frame) = body.frame().await {
+                let Ok(frame) = frame else { return };
                 received.extend_from_slice(&frame.into_data().unwrap_or_default());
                 while received.len() >= 5 {
                     let length = u32::from_be_bytes(received[1..5].try_into().unwrap()) as usize;
@@ -261,6 +294,7 @@ impl Sidecar {
                     received.drain(..5 + length);
                 }
             }
+            *ended.lock().unwrap() += 1;
         });
         let (frames, received) = mpsc::unbounded_channel();
         let initial = Received::InitialResponse(SubscribeTopicEventsResponseInitialAlpha1 {});
@@ -283,7 +317,11 @@ impl Sidecar {
             let frame = received.recv().await?;
             Some((Ok::<_, tonic::Status>(frame), received))
         });
-        head.body(Body::new(StreamBody::new(frames))).unwrap()
+        Ok(head.body(Body::new(StreamBody::new(frames))).unwrap())
+    }
+
+    fn ended(&self) -> usize {
+        *self.ended.lock().unwrap()
     }
 
     fn connections(&self) -> usize {

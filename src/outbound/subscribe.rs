@@ -150,7 +150,8 @@ impl Subscribe {
         self
     }
 
-    /// The events. Nothing happens until they are polled; dropping them unsubscribes.
+    /// The events. Nothing happens until they are polled; dropping them unsubscribes, whatever events are still out: their
+    /// answers are lost.
     pub fn events(self) -> PulledEvents {
         let in_flight = Arc::new(InFlight { limit: self.max_in_flight, state: Mutex::default() });
         PulledEvents { settings: self, state: State::Idle, failures: 0, was_subscribed: false, in_flight }
@@ -188,9 +189,10 @@ fn request(sent: Sent) -> SubscribeTopicEventsRequestAlpha1 {
     SubscribeTopicEventsRequestAlpha1 { subscribe_topic_events_request_type: Some(sent) }
 }
 
-type Acks = mpsc::UnboundedSender<SubscribeTopicEventsRequestAlpha1>;
+/// Where an answer goes, while the connection stands.
+type Acks = mpsc::WeakUnboundedSender<SubscribeTopicEventsRequestAlpha1>;
 
-/// Bounded by the events in flight.
+/// Bounded by the events in flight. Ends with the connection, behind the answers that were given before.
 struct Requests(mpsc::UnboundedReceiver<SubscribeTopicEventsRequestAlpha1>);
 
 impl Stream for Requests {
@@ -202,7 +204,8 @@ impl Stream for Requests {
 }
 
 struct Connection {
-    acks: Acks,
+    /// The one that holds the call open: an event that is out does not.
+    acks: mpsc::UnboundedSender<SubscribeTopicEventsRequestAlpha1>,
     responses: Streaming<SubscribeTopicEventsResponseAlpha1>,
 }
 
@@ -210,7 +213,8 @@ struct Connection {
 ///
 /// # Cancel safety
 ///
-/// An event is either handed out or stays in the stream. One that is dropped without an answer is to be delivered again.
+/// An event is either handed out or stays in the stream. One that is dropped without an answer comes again, as far as the
+/// broker does that.
 #[must_use = "nothing is subscribed until the events are polled"]
 pub struct PulledEvents {
     settings: Subscribe,
@@ -316,7 +320,7 @@ impl Stream for PulledEvents {
                         Some(Ok(response)) => {
                             this.failures = 0;
                             this.was_subscribed = true;
-                            let acks = connection.acks.clone();
+                            let acks = connection.acks.downgrade();
                             let Some(Received::EventMessage(event)) = response.subscribe_topic_events_response_type
                             else {
                                 continue;
@@ -399,7 +403,7 @@ impl Drop for Place {
 /// An event that waits for its answer, with the span of its processing.
 ///
 /// Dropped without one, it is a [`Outcome::Retry`].
-#[must_use = "an event without an answer is delivered again"]
+#[must_use = "an event without an answer comes again, as far as the broker does that"]
 pub struct PulledEvent {
     event: CloudEvent,
     id: String,
@@ -426,7 +430,8 @@ impl PulledEvent {
         self.context.clone().unwrap_or_else(TraceContext::current)
     }
 
-    /// Answers, and ends the span. An answer for a connection that is gone is lost: the event comes again.
+    /// Answers, and ends the span. An answer for a connection that is gone is lost: the event comes again, as far as the
+    /// broker does that.
     pub fn acknowledge(mut self, outcome: impl IntoOutcome) {
         let outcome = outcome.into_outcome();
         let error_type = (outcome != Outcome::Success).then_some(outcome.as_str());
@@ -476,5 +481,7 @@ fn answer(acks: &Acks, id: String, outcome: Outcome) {
     };
     let status = Some(TopicEventResponse { status: status.into() });
     // Nobody receives it once the connection is gone.
-    let _ = acks.send(request(Sent::EventProcessed(SubscribeTopicEventsRequestProcessedAlpha1 { id, status })));
+    if let Some(acks) = acks.upgrade() {
+        let _ = acks.send(request(Sent::EventProcessed(SubscribeTopicEventsRequestProcessedAlpha1 { id, status })));
+    }
 }
