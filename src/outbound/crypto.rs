@@ -16,7 +16,7 @@ use dapr::dapr::proto::{
 use futures_util::{StreamExt, stream};
 use tokio::sync::oneshot;
 use tokio_stream::Stream;
-use tonic::Status;
+use tonic::{CancellationHandle, Request, Status};
 
 use super::{Dapr, DaprService, parts::Component};
 use crate::Error;
@@ -103,7 +103,7 @@ impl Encrypt {
     /// # Errors
     ///
     /// Each item may be an error, and is the last then: what came before is not the whole. If the input fails, the call is
-    /// cut and the input's error is the `source()`.
+    /// cut and the input's error is the `source()`. Dropping the result cuts the call too.
     pub fn stream<S, E>(self, data: S) -> CipherStream
     where
         S: Stream<Item = Result<Bytes, E>> + Send + 'static,
@@ -111,8 +111,8 @@ impl Encrypt {
     {
         let first = EncryptRequest { options: Some(self.options), payload: None };
         let make = |payload| EncryptRequest { options: None, payload: Some(payload) };
-        let connect = async |mut client: DaprClient<DaprService>, input| {
-            let answers = client.encrypt_alpha1(input).await?.into_inner();
+        let connect = async |mut client: DaprClient<DaprService>, request| {
+            let answers = client.encrypt_alpha1(request).await?.into_inner();
             Ok(Box::pin(answers.map(|answer| answer.map(|answer| answer.payload))) as Payloads)
         };
         CipherStream::new(ENCRYPT, self.component, Input::new(first, make, data), connect)
@@ -155,8 +155,8 @@ impl Decrypt {
     {
         let first = DecryptRequest { options: Some(self.options), payload: None };
         let make = |payload| DecryptRequest { options: None, payload: Some(payload) };
-        let connect = async |mut client: DaprClient<DaprService>, input| {
-            let answers = client.decrypt_alpha1(input).await?.into_inner();
+        let connect = async |mut client: DaprClient<DaprService>, request| {
+            let answers = client.decrypt_alpha1(request).await?.into_inner();
             Ok(Box::pin(answers.map(|answer| answer.map(|answer| answer.payload))) as Payloads)
         };
         CipherStream::new(DECRYPT, self.component, Input::new(first, make, data), connect)
@@ -192,8 +192,18 @@ pub struct CipherStream {
     state: State,
     /// Tells the error of the input, once.
     failure: Option<oneshot::Receiver<BoxError>>,
+    call: Option<Cut>,
     /// The number of the next piece.
     seq: u64,
+}
+
+/// Cuts the call when dropped: once daprd has answered, nothing else ends a request that is not sent to its end.
+struct Cut(CancellationHandle);
+
+impl Drop for Cut {
+    fn drop(&mut self) {
+        self.0.clone().cancel();
+    }
 }
 
 enum State {
@@ -207,19 +217,21 @@ impl CipherStream {
         operation: &'static str,
         component: Component,
         (input, failure): (Input<M>, oneshot::Receiver<BoxError>),
-        connect: impl FnOnce(DaprClient<DaprService>, Input<M>) -> F + Send + 'static,
+        connect: impl FnOnce(DaprClient<DaprService>, Request<Input<M>>) -> F + Send + 'static,
     ) -> Self
     where
         M: Send + 'static,
         F: Future<Output = Result<Payloads, Status>> + Send,
     {
         let target = component.clone();
+        let mut request = Request::new(input);
+        let call = Some(Cut(request.cancellation_handle()));
         let connecting = async move {
             let (client, _) = target.call(operation)?;
-            connect(client, input).await.map_err(target.failed(operation))
+            connect(client, request).await.map_err(target.failed(operation))
         };
         let state = State::Connecting(Box::pin(connecting));
-        Self { operation, component, state, failure: Some(failure), seq: 0 }
+        Self { operation, component, state, failure: Some(failure), call, seq: 0 }
     }
 
     async fn collect(mut self) -> Result<Bytes, Error> {
@@ -276,7 +288,8 @@ impl Stream for CipherStream {
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let piece = ready!(self.poll_piece(cx));
         if !matches!(piece, Some(Ok(_))) {
-            // Drops the call: after an error nothing more is sent, and nothing is taken for the end.
+            // Cuts the call: after an error nothing more is sent, and nothing is taken for the end.
+            self.call = None;
             self.state = State::Done;
             self.failure = None;
         }

@@ -1,12 +1,19 @@
-use std::io;
+use std::{convert::Infallible, io, time::Duration};
 
-use bytes::Bytes;
+use bytes::{BufMut, Bytes, BytesMut};
 use dapr::dapr::proto::{
     common::v1::StreamPayload,
     runtime::v1::{DecryptRequest, DecryptResponse, EncryptRequest, EncryptResponse},
 };
 use futures_util::{StreamExt, stream};
-use tonic::Code;
+use http::{Request, Response};
+use http_body::Frame;
+use http_body_util::{BodyExt, StreamBody};
+use prost::Message;
+use tokio::{sync::mpsc, time::timeout};
+use tonic::{Code, Status, body::Body};
+use tower::service_fn;
+use tower_dapr::outbound::Dapr;
 
 use crate::dapr_server::{Answer, DaprServer};
 
@@ -84,4 +91,47 @@ async fn a_call_that_is_refused_and_a_component_without_a_name() {
     let error = server.dapr().crypto("vault").encrypt("key", "RSA").bytes("x").await.unwrap_err();
     assert_eq!((error.code(), error.message()), (Some(Code::InvalidArgument), "no such component"));
     assert!(server.dapr().crypto("").decrypt().bytes("x").await.unwrap_err().is_invalid());
+}
+
+/// A Dapr that answers with a first piece before it has the data, as daprd does, and tells how the request ends.
+fn eager() -> (Dapr, mpsc::UnboundedReceiver<Result<(), Status>>) {
+    let (ends, ended) = mpsc::unbounded_channel();
+    let service = service_fn(move |request: Request<Body>| {
+        let ends = ends.clone();
+        tokio::spawn(async move { ends.send(request.into_body().collect().await.map(drop)) });
+        let message = EncryptResponse { payload: payload(0, "hidden") }.encode_to_vec();
+        let mut piece = BytesMut::from(&b"\0"[..]);
+        piece.put_u32(message.len() as u32);
+        piece.extend_from_slice(&message);
+        let frames = stream::iter([Ok::<_, Status>(Frame::data(piece.freeze()))]).chain(stream::pending());
+        async { Ok::<_, Infallible>(Response::new(Body::new(StreamBody::new(frames)))) }
+    });
+    (Dapr::new(service), ended)
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_input_that_fails_behind_the_first_answer_cuts_the_call() {
+    let (dapr, mut ended) = eager();
+    let input = [Ok(Bytes::from("attack ")), Err(io::Error::other("disk is gone"))];
+    let mut pieces = dapr.crypto("vault").encrypt("key", "RSA").stream(stream::iter(input));
+    let error = loop {
+        match pieces.next().await.unwrap() {
+            Ok(piece) => assert_eq!(piece, "hidden"),
+            Err(error) => break error,
+        }
+    };
+    assert_eq!(std::error::Error::source(&error).unwrap().to_string(), "disk is gone");
+    let end = timeout(Duration::from_secs(1), ended.recv()).await.expect("an end").unwrap();
+    assert_eq!(end.unwrap_err().code(), Code::Cancelled, "and not the end of the data");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_dropped_stream_cuts_the_call() {
+    let (dapr, mut ended) = eager();
+    let input = stream::iter([Ok::<_, io::Error>(Bytes::from("attack "))]).chain(stream::pending());
+    let mut pieces = dapr.crypto("vault").encrypt("key", "RSA").stream(input);
+    assert_eq!(pieces.next().await.unwrap().unwrap(), "hidden");
+    drop(pieces);
+    let end = timeout(Duration::from_secs(1), ended.recv()).await.expect("an end").unwrap();
+    assert_eq!(end.unwrap_err().code(), Code::Cancelled, "and not the end of the data");
 }
