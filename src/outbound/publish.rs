@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use super::{
     Dapr,
-    parts::{Component, Metadata, Payload, sent_when_awaited, whole_seconds},
+    parts::{Component, Hidden, Metadata, Payload, sent_when_awaited, whole_seconds},
 };
 use crate::Error;
 
@@ -125,7 +125,7 @@ impl PublishRequest {
     }
 
     /// The data alone, without an envelope: for subscribers that know nothing of CloudEvents. Such an event has no id and
-    /// no trace context, but for what is in the data.
+    /// no trace context, but for what is in the data. In a bulk, all events are so or none is.
     pub fn raw_payload(self) -> Self {
         self.metadata(RAW, "true")
     }
@@ -169,7 +169,8 @@ impl PublishRequest {
 ///
 /// # Errors
 ///
-/// When awaited: as [`PublishRequest`].
+/// When awaited: as [`PublishRequest`]; and if some of the events are [raw](PublishRequest::raw_payload) and some are not,
+/// since Dapr knows this of the whole bulk only ([`Error::is_invalid`]; nothing was sent).
 #[derive(Debug)]
 #[must_use = "nothing is published until it is awaited"]
 pub struct BulkPublish {
@@ -195,7 +196,23 @@ impl BulkPublish {
         self
     }
 
-    async fn send(self) -> Result<Vec<BulkFailure>, Error> {
+    /// Says of the whole bulk that its data goes alone, if its events say so: daprd does not look there.
+    fn raise_raw(&mut self) -> Result<(), Error> {
+        let raw = self.events.iter().filter(|event| is_raw(&event.metadata) == Some(true)).count();
+        let whole = is_raw(&self.metadata);
+        if raw == 0 || whole == Some(true) {
+            return Ok(());
+        }
+        if raw < self.events.len() || whole == Some(false) {
+            let reason = "of the events of a bulk either all or none are raw payloads";
+            return Err(self.publish.pubsub.invalid(PUBLISH, reason));
+        }
+        self.metadata.0.insert(RAW.to_owned(), "true".to_owned());
+        Ok(())
+    }
+
+    async fn send(mut self) -> Result<Vec<BulkFailure>, Error> {
+        self.raise_raw()?;
         let Self { publish: Publish { pubsub, topic }, events, metadata } = self;
         let (mut client, pubsub_name) = pubsub.call(PUBLISH)?;
         let entries = events.into_iter().enumerate().map(|(index, mut event)| {
@@ -216,6 +233,11 @@ impl BulkPublish {
         let failed = failed.filter_map(|entry| Some((entry.entry_id.parse().ok()?, entry.error)));
         Ok(failed.map(|(index, message)| BulkFailure { index, message }).collect())
     }
+}
+
+/// As daprd reads it. `None` if nothing is said.
+fn is_raw(Hidden(metadata): &Metadata) -> Option<bool> {
+    metadata.get(RAW).map(|value| matches!(value.as_str(), "1" | "t" | "T" | "true" | "True" | "TRUE"))
 }
 
 sent_when_awaited! {

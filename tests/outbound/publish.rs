@@ -77,6 +77,23 @@ async fn what_daprd_would_misunderstand_is_not_sent() {
     let no_time = || orders.json(&1).ttl(Duration::ZERO);
     assert!(no_time().await.unwrap_err().is_invalid());
     assert!(orders.bulk([no_time()]).await.unwrap_err().is_invalid());
+    let raw = || orders.json(&1).raw_payload();
+    assert!(orders.bulk([raw(), orders.json(&2)]).await.unwrap_err().is_invalid(), "raw and not");
+    assert!(orders.bulk([raw()]).metadata("rawPayload", "false").await.unwrap_err().is_invalid(), "raw and not");
     assert!(server.dapr().publish("", "orders").json(&1).await.unwrap_err().is_invalid());
     assert!(server.rpcs().is_empty());
+}
+
+/// daprd reads it from the metadata of the call, and there only.
+#[tokio::test]
+async fn a_bulk_of_raw_payloads_is_raw() {
+    let server = DaprServer::default();
+    let orders = server.dapr().publish("bus", "orders");
+    orders.bulk([orders.json(&1).raw_payload(), orders.json(&2).raw_payload()]).await.unwrap();
+    orders.bulk([orders.json(&1).raw_payload(), orders.json(&2)]).metadata("rawPayload", "1").await.unwrap();
+    orders.bulk([orders.json(&1), orders.json(&2)]).await.unwrap();
+
+    let requests: Vec<BulkPublishRequest> = server.all("BulkPublishEvent");
+    let metadata: Vec<_> = requests.into_iter().map(|request| request.metadata).collect();
+    assert_eq!(metadata, [map([("rawPayload", "true")]), map([("rawPayload", "1")]), map([])]);
 }
