@@ -132,9 +132,14 @@ impl LockGuard {
     /// # Errors
     ///
     /// If the call fails, or the store cannot release. The lock then ends with its time.
+    ///
+    /// # Cancel safety
+    ///
+    /// A release that is given up is a guard that is dropped: another attempt is made, in a task.
     pub async fn release(mut self) -> Result<Release, Error> {
+        let released = unlock(&self.store, self.request()).await;
         self.is_held = false;
-        unlock(&self.store, self.request()).await
+        released
     }
 
     fn request(&self) -> UnlockRequest {

@@ -3,6 +3,7 @@ use std::time::Duration;
 use dapr::dapr::proto::runtime::v1::{
     TryLockRequest, TryLockResponse, UnlockRequest, UnlockResponse, unlock_response::Status,
 };
+use tokio::time::timeout;
 use tower_dapr::outbound::{LockGuard, Release};
 
 use crate::dapr_server::{Answer, DaprServer};
@@ -87,4 +88,16 @@ async fn what_no_store_can_lock_is_not_sent() {
         assert!(lock.try_lock(resource, time).await.unwrap_err().is_invalid());
     }
     assert!(server.rpcs().is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_release_that_is_given_up_is_made_again() {
+    let server = DaprServer::default();
+    server.answer("UnlockAlpha1", Answer::default().then_hang());
+    let guard = guard(&server).await;
+    assert!(timeout(Duration::from_secs(1), guard.release()).await.is_err());
+    for _ in 0..10 {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(server.seen("UnlockAlpha1").len(), 2);
 }
