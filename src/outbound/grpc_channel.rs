@@ -26,7 +26,8 @@ const CALLEE_APP_ID: HeaderName = HeaderName::from_static("dapr-callee-app-id");
 /// # }
 /// ```
 ///
-/// Whatever the metadata of a call says, it goes to this app. An app that is not known answers `UNKNOWN`, one that speaks no gRPC `UNAVAILABLE`.
+/// Whatever the metadata of a call says, it goes to this app. An app that is not known answers `UNKNOWN`, one that speaks no
+/// gRPC `UNAVAILABLE`.
 #[derive(Clone)]
 pub struct GrpcChannel {
     service: DaprService,

@@ -19,7 +19,7 @@ use hyper_util::{
 };
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
-    net::{TcpListener, TcpStream},
+    net::{TcpListener, TcpSocket, TcpStream},
     sync::Notify,
     task::JoinHandle,
 };
@@ -200,10 +200,10 @@ async fn what_was_or_may_have_been_executed_is_not_published_again() {
 
 #[tokio::test]
 async fn a_sidecar_that_comes_up_late_is_waited_for() {
-    // Nobody listens on this address until the first attempt has failed.
-    let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
-    let address = listener.local_addr().unwrap();
-    drop(listener);
+    // Nobody listens on this address until the first attempt has failed, nor can anybody else.
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.bind(([127, 0, 0, 1], 0).into()).unwrap();
+    let address = socket.local_addr().unwrap();
     let failed = Arc::new(Notify::new());
     let hook = failed.clone();
     let policy = fast().without_budget().with_max_attempts(10_000).with_random(move || {
@@ -212,7 +212,7 @@ async fn a_sidecar_that_comes_up_late_is_waited_for() {
     });
     let start = async {
         failed.notified().await;
-        Server::on(TcpListener::bind(address).await.unwrap(), false, |_| Reply::Ok)
+        Server::on(socket.listen(16).unwrap(), false, |_| Reply::Ok)
     };
     let mut client = client(address, policy);
     let (answer, server) = tokio::join!(client.publish_event(PublishEventRequest::default()), start);
@@ -285,9 +285,9 @@ async fn a_plain_http_client_is_retried() {
     let _ = task.await;
 
     // Nobody listens: also a POST may be sent again.
-    let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
-    let unused = listener.local_addr().unwrap();
-    drop(listener);
+    let taken = TcpSocket::new_v4().unwrap();
+    taken.bind(([127, 0, 0, 1], 0).into()).unwrap();
+    let unused = taken.local_addr().unwrap();
     let counted = Arc::new(AtomicUsize::new(0));
     let counter = counted.clone();
     let policy = fast().with_random(move || counter.fetch_add(1, SeqCst) as u64);
