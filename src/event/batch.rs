@@ -331,5 +331,5 @@ pub(super) fn raw_bytes(
     ] {
         event.text(name, value.unwrap_or_default()).map_err(DecodeError::new)?;
     }
-    event.finish(data)
+    event.finish_delivered(data)
 }

@@ -102,7 +102,7 @@ fn compose(
         }
         .map_err(DecodeError::new)?;
     }
-    event.finish(Bytes::from(data))
+    event.finish_delivered(Bytes::from(data))
 }
 
 /// As deep as protobuf allows, which is 100 levels.

@@ -249,8 +249,8 @@ impl CloudEvent {
     ///
     /// # Errors
     ///
-    /// If there is no data (and `T` is neither an `Option` nor `()`), if data that should be JSON is not, or if it does
-    /// not fit `T`.
+    /// If there is no data, or an empty text (and `T` is neither an `Option` nor `()`), if data that should be JSON is
+    /// not, or if it does not fit `T`.
     pub fn data_as<'a, T: Deserialize<'a>>(&'a self) -> Result<T, DataError> {
         self.payload.read()
     }

@@ -80,11 +80,20 @@ impl<'l> Composer<'l> {
 
     /// The event, with data whose kind follows from its content type.
     pub(super) fn finish(self, data: Bytes) -> Result<CloudEvent, DecodeError> {
+        self.finish_as(data, Payload::of_bytes)
+    }
+
+    /// As [`finish`](Self::finish), for a message that cannot tell empty data from none.
+    pub(super) fn finish_delivered(self, data: Bytes) -> Result<CloudEvent, DecodeError> {
+        self.finish_as(data, Payload::of_delivered)
+    }
+
+    fn finish_as(self, data: Bytes, payload: fn(Option<&str>, Bytes) -> Payload) -> Result<CloudEvent, DecodeError> {
         let Attributes { spec_version, data_content_type, .. } = &self.attributes;
         if spec_version.as_ref().is_some_and(|version| !version.is("1.0", &self.text)) {
             return Err(DecodeError::new(Kind::SpecVersion));
         }
-        let payload = Payload::of_bytes(data_content_type.as_ref().map(|text| text.get(&self.text)), data);
+        let payload = payload(data_content_type.as_ref().map(|text| text.get(&self.text)), data);
         if let Payload::Json(json) = &payload
             && self.limits.are_exceeded_by_depth_of_data(json)
         {

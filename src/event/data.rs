@@ -6,7 +6,7 @@ use serde_json::value::RawValue;
 
 use super::{
     DataError,
-    media_type::{is_json, is_text},
+    media_type::{is_json, is_octets, is_text},
     plain::Plain,
 };
 
@@ -76,6 +76,16 @@ impl Payload {
         }
     }
 
+    /// As [`of_bytes`](Self::of_bytes), where empty data and none look the same: empty text and octets are data, and
+    /// are read as none by what asks for none.
+    pub(super) fn of_delivered(media_type: Option<&str>, bytes: Bytes) -> Self {
+        match media_type {
+            Some(text) if bytes.is_empty() && is_text(text) => Self::Text(bytes),
+            Some(octets) if bytes.is_empty() && is_octets(octets) => Self::Binary(bytes),
+            _ => Self::of_bytes(media_type, bytes),
+        }
+    }
+
     pub(super) fn data(&self) -> Data<'_> {
         let (as_text, bytes): (fn(_) -> _, _) = match self {
             Self::None => return Data::None,
@@ -99,9 +109,7 @@ impl Payload {
 
     pub(super) fn read<'a, T: Deserialize<'a>>(&'a self) -> Result<T, DataError> {
         match self {
-            Self::None => {
-                T::deserialize(UnitDeserializer::<serde_json::Error>::new()).map_err(|_| DataError::missing())
-            }
+            Self::None => none().map_err(|_| DataError::missing()),
             Self::Json(json) | Self::BinaryJson(json) => from_json(json),
             Self::Wrapped { outer, inner } => parse(inner).or_else(|_| from_json(outer)),
             Self::Text(bytes) | Self::Binary(bytes) => {
@@ -109,15 +117,30 @@ impl Payload {
                     Data::Text(text) => ("text", Plain::Text(text)),
                     _ => ("binary", Plain::Bytes(bytes)),
                 };
-                T::deserialize(plain).map_err(|error| DataError::mismatch(form, error))
+                T::deserialize(plain)
+                    .or_else(|error| none_if(bytes.is_empty(), error))
+                    .map_err(|error| DataError::mismatch(form, error))
             }
         }
     }
 }
 
+/// What a type makes of no data.
+fn none<'a, T: Deserialize<'a>>() -> serde_json::Result<T> {
+    T::deserialize(UnitDeserializer::new())
+}
+
+/// Dapr has no other way to say "no data" than an empty text, which `()` and most `Option`s do not fit.
+#[cold]
+fn none_if<'a, T: Deserialize<'a>>(is_empty: bool, error: serde_json::Error) -> serde_json::Result<T> {
+    if is_empty { none().map_err(|_| error) } else { Err(error) }
+}
+
 /// JSON is UTF-8. Checked as a whole, that costs less than checked text by text.
 pub(super) fn from_json<'a, T: Deserialize<'a>>(json: &'a [u8]) -> Result<T, DataError> {
-    parse(json).map_err(|error| DataError::mismatch("JSON", error))
+    parse(json)
+        .or_else(|error| none_if(matches!(json, b"" | b"\"\""), error))
+        .map_err(|error| DataError::mismatch("JSON", error))
 }
 
 fn parse<'a, T: Deserialize<'a>>(json: &'a [u8]) -> serde_json::Result<T> {

@@ -67,6 +67,9 @@
 //! | any other | `data` | text: into `String`, `&str`, .. |
 //! | any other, or none | `data_base64` | bytes: into `Vec<u8>`, or what else takes bytes |
 //!
+//! Text that is empty (`"data":""`) is also read as no data by a type that takes none, such as `()` or `Option<u32>`,
+//! if the text does not fit it: it is what Dapr delivers when nothing was published.
+//!
 //! **A JSON type that daprd does not know.** daprd takes only `application/json` for JSON. What is published as
 //! `application/vnd.order+json` or `text/json` arrives as a JSON *string* that holds the JSON text. So, for such a type and
 //! an event that came through Dapr (it has `pubsubname`), a string is first tried as the JSON text that it holds and then

@@ -281,6 +281,33 @@ fn no_data_fits_only_what_may_be_absent() {
 }
 
 #[test]
+fn empty_text_fits_also_what_takes_no_data() {
+    for event in [
+        json!({"datacontenttype": "text/plain", "data": ""}),
+        json!({"datacontenttype": "application/json", "data": ""}),
+        json!({"datacontenttype": "application/vnd.x+json", "pubsubname": "bus", "data": ""}),
+        json!({"data": ""}),
+    ] {
+        let event = decode(&event);
+        event.data_as::<()>().unwrap();
+        event.data_as_json::<()>().unwrap();
+        assert_eq!(event.data_as::<Option<Order>>().unwrap(), None);
+        assert_eq!(event.data_as::<String>().unwrap(), "");
+        assert_eq!(event.data_as::<Option<String>>().unwrap().as_deref(), Some(""));
+        let error = event.data_as::<Order>().unwrap_err();
+        assert!(!error.is_missing() && error.to_string().contains("does not fit"), "{error}");
+    }
+    for media_type in ["image/png", "application/json"] {
+        let event = decode(&json!({"datacontenttype": media_type, "data_base64": ""}));
+        assert_eq!(event.data_as::<Option<Order>>().unwrap(), None);
+        event.data_as::<()>().unwrap();
+    }
+    for data in [json!(" "), json!(0), json!([])] {
+        decode(&json!({"datacontenttype": "text/plain", "data": data})).data_as::<()>().unwrap_err();
+    }
+}
+
+#[test]
 fn an_error_about_data_does_not_quote_it() {
     #[derive(Debug, Deserialize)]
     #[serde(deny_unknown_fields)]
