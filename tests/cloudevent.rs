@@ -197,26 +197,53 @@ async fn what_cannot_be_decoded_is_answered_as_configured() {
 
 #[tokio::test]
 async fn a_compressed_body_is_refused_in_every_mode() {
+    // `{}` as gzip writes it.
+    const GZIP: &[u8] = b"\x1f\x8b\x08\0\0\0\0\0\0\x03\xab\xae\x05\0\x43\xbf\xa6\xa3\x02\0\0\0";
     let binary = [("ce-specversion", "1.0"), ("ce-id", "1"), ("ce-source", "s"), ("ce-type", "t")];
     for coding in ["gzip", "br", "identity, zstd", "gzip, gzip", "\u{e9}"] {
-        for is_binary in [false, true] {
-            let mut request = delivery(EVENT);
-            if is_binary {
-                request.headers_mut().remove(CONTENT_TYPE);
-                request.headers_mut().extend(
-                    binary.map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value))),
-                );
+        for mode in ["structured", "batched", "binary", "broker"] {
+            let mut request = delivery(GZIP);
+            let headers = request.headers_mut();
+            match mode {
+                "batched" => {
+                    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/cloudevents-batch+json"));
+                }
+                "binary" => {
+                    headers.remove(CONTENT_TYPE);
+                    headers.extend(
+                        binary.map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value))),
+                    );
+                }
+                "broker" => headers.extend(
+                    ["ce_id", "ce_type"].map(|name| (HeaderName::from_static(name), HeaderValue::from_static("1"))),
+                ),
+                _ => {}
             }
             request.headers_mut().insert(CONTENT_ENCODING, HeaderValue::from_bytes(coding.as_bytes()).unwrap());
+            let (logged, _guard) = Logged::start();
             let (service, seen) = recorder(CloudEventLayer::new());
             assert_eq!(text(service.oneshot(request).await.unwrap()).await, r#"{"status":"DROP"}"#, "{coding}");
             assert_eq!(seen.take(), []);
+            let logged = logged.take();
+            assert!(logged.contains("the body is compressed"), "{mode}: {logged}");
         }
     }
-    let mut plain = delivery(EVENT);
-    plain.headers_mut().insert(CONTENT_ENCODING, HeaderValue::from_static("Identity"));
+}
+
+/// A publisher's metadata become headers of the delivery.
+#[tokio::test]
+async fn a_plain_envelope_is_taken_whatever_its_content_encoding_says() {
+    for coding in ["Identity", "gzip"] {
+        let mut plain = delivery(EVENT);
+        plain.headers_mut().insert(CONTENT_ENCODING, HeaderValue::from_static(coding));
+        let (service, seen) = recorder(CloudEventLayer::new());
+        service.oneshot(plain).await.unwrap();
+        assert_eq!(seen.take().len(), 1, "{coding}");
+    }
+    let identity = Request::post("/orders").header("ce-specversion", "1.0").header("ce-id", "7");
+    let identity = identity.header("ce-source", "s").header("ce-type", "t").header(CONTENT_ENCODING, "Identity");
     let (service, seen) = recorder(CloudEventLayer::new());
-    service.oneshot(plain).await.unwrap();
+    service.oneshot(identity.body(Body::from("x")).unwrap()).await.unwrap();
     assert_eq!(seen.take().len(), 1);
 }
 

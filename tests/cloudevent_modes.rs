@@ -151,11 +151,17 @@ async fn structured_mode_wins_over_headers() {
 
 #[tokio::test]
 async fn bare_bytes_with_a_brokers_attributes_are_an_event() {
+    let long = json!({"s": "x".repeat(70 << 10)}).to_string();
+    let wide = Value::from_iter((0..300).map(|n| (n.to_string(), n))).to_string();
     for (body, expected) in [
         (&b"\x00\x01"[..], Data::Binary(b"\x00\x01")),
         (b"plain text", Data::Binary(b"plain text")),
         // JSON, but not an envelope.
         (br#"{"n":1}"#, Data::Binary(br#"{"n":1}"#)),
+        (br#"{"id":"x","n":1}"#, Data::Binary(br#"{"id":"x","n":1}"#)),
+        (br#"{"a":1,"a":2}"#, Data::Binary(br#"{"a":1,"a":2}"#)),
+        (long.as_bytes(), Data::Binary(long.as_bytes())),
+        (wide.as_bytes(), Data::Binary(wide.as_bytes())),
     ] {
         let mut request = delivery(body.to_vec());
         for (name, value) in [

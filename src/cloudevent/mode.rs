@@ -73,34 +73,45 @@ impl Mode {
         body: &Bytes,
         limits: &Limits,
     ) -> Result<Option<Message>, DecodeError> {
-        // Who takes compressed events puts a layer outside that decompresses them: the limits are of what comes out of it.
-        let is_encoded = |coding: &HeaderValue| !coding.as_bytes().trim_ascii().eq_ignore_ascii_case(b"identity");
-        if headers.get_all(CONTENT_ENCODING).iter().any(is_encoded) {
-            return Err(DecodeError::compressed());
-        }
         let message = match self {
             Self::Structured => structured(headers, body, limits).map(Message::One),
             Self::Batched => Batch::from_json_within(body.clone(), limits).map(Message::Many),
-            Self::Binary => CloudEvent::from_headers_within(headers, body.clone(), limits).map(Message::One),
-            Self::Bulk => match Batch::from_bulk_json_within(body.clone(), limits) {
-                Err(error) if error.is_not_a_batch() => return Ok(None),
-                batch => batch.map(Message::Many),
-            },
+            Self::Binary => binary(Prefix::Http, headers, body, limits).map(Message::One),
+            Self::Bulk => Batch::from_bulk_json_within(body.clone(), limits).map(Message::Many),
         };
-        message.map(Some)
+        match message {
+            // Not the header alone: a publisher's metadata become headers of the delivery, and its envelope is plain.
+            Err(error) if error.is_syntax() && is_encoded(headers) => Err(DecodeError::compressed()),
+            Err(error) if self == Self::Bulk && error.is_not_a_batch() => Ok(None),
+            message => message.map(Some),
+        }
     }
 }
 
-/// daprd labels every delivery as structured. A message of a broker that has CloudEvents of its own in binary mode comes as
-/// bare data, with its attributes in headers `ce_..` (`dapr/dapr`, `pkg/runtime/subscription/postman/http/http.go`).
+/// Who takes compressed events puts a layer outside that decompresses them: the limits are of what comes out of it.
+fn is_encoded(headers: &HeaderMap) -> bool {
+    let is_coding = |coding: &HeaderValue| !coding.as_bytes().trim_ascii().eq_ignore_ascii_case(b"identity");
+    headers.get_all(CONTENT_ENCODING).iter().any(is_coding)
+}
+
+/// Any bytes may be data, so here it is the header that counts.
+fn binary(prefix: Prefix, headers: &HeaderMap, body: &Bytes, limits: &Limits) -> Result<CloudEvent, DecodeError> {
+    if is_encoded(headers) {
+        Err(DecodeError::compressed())
+    } else {
+        decode_binary(prefix, headers, body.clone(), limits)
+    }
+}
+
+/// daprd labels every delivery as structured. A message of a broker that has CloudEvents of its own in binary mode
+/// comes as bare data, with its attributes in headers `ce_..` (`dapr/dapr`,
+/// `pkg/runtime/subscription/postman/http/http.go`). Such data may be any JSON; an envelope of daprd's has a
+/// `specversion` (`components-contrib`, `pubsub/envelope.go`).
 fn structured(headers: &HeaderMap, body: &Bytes, limits: &Limits) -> Result<CloudEvent, DecodeError> {
     let event = CloudEvent::from_json_within(body.clone(), limits);
-    let may_be_data = match &event {
-        Ok(event) => event.is_anonymous(),
-        Err(error) => error.is_syntax(),
-    };
-    if may_be_data && headers.contains_key("ce_id") && headers.contains_key("ce_type") {
-        decode_binary(Prefix::Broker, headers, body.clone(), limits)
+    let is_envelope = event.as_ref().is_ok_and(CloudEvent::has_spec_version);
+    if !is_envelope && headers.contains_key("ce_id") && headers.contains_key("ce_type") {
+        binary(Prefix::Broker, headers, body, limits)
     } else {
         event
     }

@@ -278,9 +278,9 @@ impl CloudEvent {
         self
     }
 
-    /// Has it neither `id` nor `specversion`? Then it may be any JSON object.
-    pub(crate) fn is_anonymous(&self) -> bool {
-        self.attributes.id.is_none() && self.attributes.spec_version.is_none()
+    /// Without it, it may be any JSON object.
+    pub(crate) fn has_spec_version(&self) -> bool {
+        self.attributes.spec_version.is_some()
     }
 
     fn text<'a>(&'a self, text: Option<&'a Text>) -> Option<&'a str> {
