@@ -141,7 +141,9 @@ async fn a_verdict_means_the_same_as_over_http() {
             .topic(Topic::new("bus", "h").route("/503"), async || StatusCode::SERVICE_UNAVAILABLE)
             .topic(Topic::new("bus", "i").route("/501"), async || (StatusCode::NOT_IMPLEMENTED, "later"))
             .topic(Topic::new("bus", "j").route("/text"), async || "not json")
-            .topic(Topic::new("bus", "k").route("/unknown"), async || r#"{"status":"success"}"#),
+            .topic(Topic::new("bus", "k").route("/unknown"), async || r#"{"status":"success"}"#)
+            .topic(Topic::new("bus", "l").route("/a/b"), async || Outcome::Retry)
+            .topic(Topic::new("bus", "m").route("/myevent.F"), async || Outcome::Retry),
     );
     for (path, expected) in [
         ("/unit", Ok(Verdict::Success)),
@@ -152,7 +154,12 @@ async fn a_verdict_means_the_same_as_over_http() {
         ("/misfit", Ok(Verdict::Drop)),
         ("/404", Ok(Verdict::Drop)),
         ("/nowhere", Ok(Verdict::Drop)),
-        ("not a path", Err((Code::NotFound, "not a path"))),
+        // A declared subscription's path may lack the slash.
+        ("retry", Ok(Verdict::Retry)),
+        ("a/b", Ok(Verdict::Retry)),
+        ("myevent.F", Ok(Verdict::Retry)),
+        ("", Ok(Verdict::Drop)),
+        ("not a path", Ok(Verdict::Drop)),
         ("/503", Err((Code::Unavailable, "the handler answered 503"))),
         ("/501", Err((Code::Unknown, "later"))),
         ("/text", Ok(Verdict::Success)),
@@ -352,6 +359,9 @@ async fn an_invocation_goes_to_the_apps_routes_and_no_others() {
                 assert_eq!(headers["content-type"], "text/plain");
                 ([("content-type", "a/b")], body)
             }),
+            ("all", ["a", "b", "c", "d", "e"].map(|id| (id, Drop)).to_vec()),
+            ("text", ["a", "b", "c", "d", "e"].map(|id| (id, Retry)).to_vec()),
+            ("not a path", ["a", "b", "c", "d", "e"].map(|id| (id, Drop)).to_vec()),
         )
         .route("/full", post(async || (StatusCode::CONFLICT, "no more")));
     let invoke = |method: &str, verb: Verb, query: &str| InvokeRequest {

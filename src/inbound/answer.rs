@@ -45,6 +45,11 @@ struct BulkEntry {
 }
 
 impl Answer {
+    /// Nobody is there to ask.
+    pub(super) const fn not_found() -> Self {
+        Self { status: StatusCode::NOT_FOUND, content_type: String::new(), body: Bytes::from_static(b"not a path") }
+    }
+
     pub(super) async fn read(response: Response<Body>) -> Result<Self, Status> {
         let (head, body) = response.into_parts();
         let body = Limited::new(body, MAX_ANSWER).collect().await;

@@ -167,10 +167,11 @@ impl AppCallbacks {
         answer.done().map(|_| Response::new(JobEventResponse {}))
     }
 
-    /// The route that daprd has matched. It may say none for a raw payload: then it is the topic's default.
+    /// The route that daprd has matched. It may say none for a raw payload: then it is the topic's default. A declared
+    /// subscription's may have no slash in front, which daprd adds for an HTTP app.
     fn path(&self, matched: &str, pubsub: &str, topic: &str) -> String {
         let path = if matched.is_empty() { self.inner.document.default_path(pubsub, topic) } else { Some(matched) };
-        path.unwrap_or_default().to_owned()
+        format!("/{}", path.unwrap_or_default().trim_start_matches('/'))
     }
 
     async fn deliver(&self, mut head: request::Parts, path: &str, decoded: Decoded) -> Result<Answer, Status> {
@@ -303,7 +304,8 @@ async fn ask(
     body: Bytes,
 ) -> Result<Answer, Status> {
     head.method = method;
-    head.uri = path.parse().map_err(|_| Status::not_found("not a path"))?;
+    let Ok(uri) = path.parse() else { return Ok(Answer::not_found()) };
+    head.uri = uri;
     if let Some(content_type) = HeaderValue::from_str(content_type).ok().filter(|value| !value.is_empty()) {
         head.headers.insert(CONTENT_TYPE, content_type);
     }
