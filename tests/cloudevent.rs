@@ -248,12 +248,12 @@ async fn a_plain_envelope_is_taken_whatever_its_content_encoding_says() {
 }
 
 #[tokio::test]
-async fn a_body_that_is_declared_too_large_is_refused_unread() {
+async fn a_body_that_is_declared_far_too_large_is_refused_unread() {
     let layer = CloudEventLayer::new().with_limits(Limits::default().with_bytes(1000));
     let (service, seen) = recorder(layer.clone());
     let polled = Arc::new(AtomicBool::new(false));
     let mut request = delivery(endless(polled.clone(), 100));
-    request.headers_mut().insert(CONTENT_LENGTH, 1001.into());
+    request.headers_mut().insert(CONTENT_LENGTH, (1001 + (16 << 20)).into());
     assert_eq!(text(service.oneshot(request).await.unwrap()).await, r#"{"status":"DROP"}"#);
     assert!(!polled.load(Ordering::Relaxed));
     assert_eq!(seen.take(), []);
@@ -265,13 +265,27 @@ async fn a_body_that_is_declared_too_large_is_refused_unread() {
 }
 
 #[tokio::test]
-async fn a_body_that_turns_out_too_large_is_refused_at_the_limit() {
+async fn a_body_that_is_too_large_is_not_read_for_ever() {
     let (service, seen) = recorder(CloudEventLayer::new().with_limits(Limits::default().with_bytes(1000)));
     let polled = Arc::new(AtomicBool::new(false));
     let response = service.oneshot(delivery(endless(polled.clone(), 100))).await.unwrap();
     assert_eq!(text(response).await, r#"{"status":"DROP"}"#);
     assert!(polled.load(Ordering::Relaxed));
     assert_eq!(seen.take(), []);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_rest_of_a_body_that_is_too_large_is_waited_for_a_second() {
+    let layer = CloudEventLayer::new().with_limits(Limits::default().with_bytes(5));
+    for (declared, waited) in [(None, 6 + 1), (Some(9), 1)] {
+        let (service, seen) = recorder(layer.clone());
+        let mut request = delivery(dripping());
+        declared.map(|length: u64| request.headers_mut().insert(CONTENT_LENGTH, length.into()));
+        let started = tokio::time::Instant::now();
+        assert_eq!(text(service.oneshot(request).await.unwrap()).await, r#"{"status":"DROP"}"#);
+        assert_eq!(started.elapsed(), Duration::from_secs(waited));
+        assert_eq!(seen.take(), []);
+    }
 }
 
 #[tokio::test]

@@ -272,7 +272,7 @@ fn batches_are_bounded() {
     let deep = "[".repeat(200_000);
     assert!(Batch::from_json(deep.clone().into()).is_err());
     assert!(Batch::from_bulk_json(format!("{{\"entries\":{deep}").into()).is_err());
-    assert!(Batch::from_json(Bytes::from(vec![b' '; 4 * 1024 * 1024 + 1])).unwrap_err().is_too_large());
+    assert!(Batch::from_json(Bytes::from(vec![b' '; 8 * 1024 * 1024 + 1])).unwrap_err().is_too_large());
     assert!(Batch::from_json(Bytes::from_static(b"[\"\xff\"]")).is_err());
 }
 
@@ -371,13 +371,57 @@ async fn a_bulk_answer_of_ones_own_passes() {
 }
 
 #[tokio::test]
-async fn a_bulk_that_cannot_be_read_at_all_is_dropped_whole() {
-    let limits = Limits::default().with_bytes(10);
-    let request = || bulk(&[entry("a", &json!({}))]);
-    let (status, _) = answer(CloudEventLayer::new().with_limits(limits), request()).await;
-    assert_eq!(status, StatusCode::NOT_FOUND, "a status for no entry would be a retry of all");
-    let retry = CloudEventLayer::new().with_limits(limits).on_undecodable(Outcome::Retry);
-    assert_eq!(answer(retry, request()).await, (StatusCode::OK, r#"{"statuses":[]}"#.to_owned()));
+async fn a_bulk_that_cannot_be_read_as_a_whole_comes_again() {
+    // A 404 would acknowledge all entries, without dead letters.
+    let small = Limits::default().with_bytes(10).with_bulk_bytes(10);
+    let few = Limits::default().with_entries(0);
+    for (limits, body, error_type) in [
+        (small, None, "too_large"),
+        (few, None, "decode_error"),
+        (Limits::default(), Some(&b"\x1f\x8b\x08\0"[..]), "decode_error"),
+    ] {
+        for undecodable in [Outcome::Drop, Outcome::Retry] {
+            let metrics = Metrics::new();
+            let layer = metrics.layer().with_limits(limits).on_undecodable(undecodable);
+            let mut request = bulk(&[entry("a", &json!({}))]);
+            if let Some(compressed) = body {
+                *request.body_mut() = Body::from(compressed);
+                request.headers_mut().insert("content-encoding", "gzip".parse().unwrap());
+            }
+            assert_eq!(answer(layer, request).await, (StatusCode::OK, r#"{"statuses":[]}"#.to_owned()));
+            assert_eq!(metrics.consumed(), [(1, "RETRY".to_owned(), Some(error_type.to_owned()))]);
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_bulk_may_be_longer_than_an_event() {
+    let data = "x".repeat(50 * 1024);
+    let entries: Vec<_> =
+        (0..100).map(|n| entry(&n.to_string(), &json!({"id": n.to_string(), "data": data}))).collect();
+    assert_eq!(seen_by_handler(CloudEventLayer::new(), bulk(&entries)).await.len(), 100);
+    let sum = entries.iter().map(|entry| entry.to_string().len()).sum::<usize>();
+
+    // 9 MiB, more than one event may have.
+    let entries: Vec<_> = (0..200).map(|n| entries[n % 100].clone()).collect();
+    assert!(2 * sum > Limits::default().bytes());
+    assert_eq!(seen_by_handler(CloudEventLayer::new(), bulk(&entries)).await.len(), 200);
+}
+
+#[tokio::test]
+async fn an_entry_that_is_too_large_does_not_spoil_the_others() {
+    let layer = CloudEventLayer::new().with_limits(Limits::default().with_bytes(1000));
+    let data = "x".repeat(1000);
+    let entries = [
+        entry("a", &json!({"id": "1", "data": "x"})),
+        entry("b", &json!({"id": "2", "data": data})),
+        entry("c", &json!("AAAA".repeat(400))),
+        entry("d", &json!("AAAA")),
+    ];
+    let service = layer.layer(service_fn(async |_: Request<Body>| Ok::<_, Infallible>(Response::new(Body::empty()))));
+    let (_, statuses) = in_order(service.oneshot(bulk(&entries)).await.unwrap()).await;
+    let expected = [("a", "SUCCESS"), ("b", "DROP"), ("c", "DROP"), ("d", "SUCCESS")];
+    assert_eq!(statuses, expected.map(|(id, status)| (id.to_owned(), status.to_owned())));
 }
 
 #[tokio::test]

@@ -474,7 +474,7 @@ async fn an_event_is_extracted_without_a_layer() {
     assert_eq!(text(app.clone().oneshot(decoded).await.unwrap()).await, "2", "what a layer has decoded is taken");
 
     let mut too_large = delivery("{}");
-    too_large.headers_mut().insert(CONTENT_LENGTH, (4 * 1024 * 1024 + 1).into());
+    too_large.headers_mut().insert(CONTENT_LENGTH, (8 * 1024 * 1024 + 1).into());
     assert_eq!(text(app.oneshot(too_large).await.unwrap()).await, r#"{"status":"DROP"}"#);
 }
 
@@ -631,6 +631,38 @@ async fn a_handler_that_does_not_read_its_request_keeps_the_connection() {
         client.write_all(&body).await.unwrap();
         assert_eq!(status(&mut client).await.unwrap(), expected, "{path}");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_event_that_is_too_large_keeps_the_connection() {
+    let limits = Limits::default().with_bytes(1000).with_bulk_bytes(1000);
+    let subscriptions = Subscriptions::new()
+        .topic(Topic::new("bus", "orders").route("/orders"), ok)
+        .with_cloud_event_layer(CloudEventLayer::new().with_limits(limits));
+    let mut client = connect(router(subscriptions));
+    let body = vec![b'x'; 1 << 20];
+    for content_type in ["application/cloudevents+json", "application/json"] {
+        for _ in 0..2 {
+            let head = format!(
+                "POST /orders HTTP/1.1\r\nhost: a\r\ncontent-type: {content_type}\r\npubsubname: bus\r\n\
+                 content-length: {}\r\n\r\n",
+                body.len()
+            );
+            client.write_all(head.as_bytes()).await.unwrap();
+            client.write_all(&body).await.unwrap();
+            assert_eq!(status(&mut client).await.unwrap(), "200", "{content_type}");
+        }
+    }
+    client
+        .write_all(b"POST /orders HTTP/1.1\r\nhost: a\r\ncontent-type: application/cloudevents+json\r\n")
+        .await
+        .unwrap();
+    client.write_all(b"transfer-encoding: chunked\r\n\r\n").await.unwrap();
+    for _ in 0..1000 {
+        client.write_all(format!("3e8\r\n{}\r\n", "x".repeat(1000)).as_bytes()).await.unwrap();
+    }
+    client.write_all(b"0\r\n\r\n").await.unwrap();
+    assert_eq!(status(&mut client).await.unwrap(), "200");
 }
 
 #[tokio::test(start_paused = true)]

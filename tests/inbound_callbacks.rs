@@ -13,7 +13,8 @@ use http_body_util::BodyExt;
 use serde_json::{Value, json};
 use tower::{Layer, ServiceExt, service_fn};
 use tower_dapr::{
-    event::{Event, Outcome, Outcomes},
+    cloudevent::CloudEventLayer,
+    event::{Event, Limits, Outcome, Outcomes},
     inbound::{Binding, Bulk, Rejected, RequireApiTokenLayer, Subscriptions, Topic},
 };
 
@@ -28,7 +29,8 @@ async fn bulk_and_raw_payload_are_asked_for() {
             .topic(Topic::new("bus", "a").bulk(50, Duration::from_millis(200)), ok)
             .topic(Topic::new("bus", "a").when("true").bulk(50, Duration::from_millis(200)), ok)
             .topic(Topic::new("bus", "b").bulk(u32::MAX, Duration::MAX), ok)
-            .topic(Topic::new("bus", "c").raw_payload(), ok),
+            .topic(Topic::new("bus", "c").raw_payload(), ok)
+            .with_cloud_event_layer(CloudEventLayer::new().with_limits(Limits::default().with_entries(usize::MAX))),
     );
     let document: Value = serde_json::from_str(&ask(&app, get("/dapr/subscribe")).await.1).unwrap();
     let bulk = |max, wait| json!({"enabled": true, "maxMessagesCount": max, "maxAwaitDurationMs": wait});
@@ -154,6 +156,16 @@ fn what_collides_is_named() {
                 .topic(Topic::new("b", "t").bulk(1, Duration::ZERO), ok)
                 .topic(Topic::new("b", "t").when("true").bulk(2, Duration::ZERO), ok),
             "bulk delivery differs from that of an earlier subscription".into(),
+        ),
+        (
+            Subscriptions::new().topic(Topic::new("b", "t").bulk(10_001, Duration::ZERO), ok),
+            r#"topic "t" of pubsub "b": a bulk delivery of 10001 events is more than the limits' 10000"#.into(),
+        ),
+        (
+            Subscriptions::new()
+                .topic(Topic::new("b", "t").bulk(0, Duration::ZERO), ok)
+                .with_cloud_event_layer(CloudEventLayer::new().with_limits(Limits::default().with_entries(99))),
+            "a bulk delivery of 100 events is more than the limits' 99".into(),
         ),
     ] {
         let error = subscriptions.into_router().unwrap_err().to_string();

@@ -231,6 +231,79 @@ async fn processing_is_a_span_inside_that_of_the_call() {
     assert_eq!(attribute(process, "error.type").as_deref(), Some("RETRY"));
 }
 
+#[tokio::test]
+async fn an_event_is_as_large_as_the_limits_say() {
+    let limits = Limits::default().with_bytes(8 << 20);
+    let layer = CloudEventLayer::new().with_limits(limits);
+    let callbacks = callbacks(
+        Subscriptions::new()
+            .topic(Topic::new("bus", "orders").route("/a"), async |event: Event<String>| {
+                assert!(!event.data.is_empty());
+            })
+            .with_cloud_event_layer(layer),
+    );
+    for (mib, expected) in [(5, Verdict::Success), (9, Verdict::Drop)] {
+        let data = vec![b'x'; mib << 20];
+        let event = TopicEventRequest { data_content_type: "text/plain".into(), ..event("/a", &data) };
+        let answer = client(&callbacks).on_topic_event(event).await.unwrap().into_inner();
+        assert_eq!(answer.status, expected as i32, "{mib} MiB");
+    }
+    let entry = |id: &str, mib: usize| TopicEventBulkRequestEntry {
+        entry_id: id.into(),
+        event: Some(Raw::Bytes(vec![b'x'; mib << 20])),
+        content_type: "text/plain".into(),
+        ..TopicEventBulkRequestEntry::default()
+    };
+    let bulk = TopicEventBulkRequest {
+        entries: vec![entry("a", 5), entry("b", 9)],
+        path: "/a".into(),
+        ..TopicEventBulkRequest::default()
+    };
+    let layer = CloudEventLayer::new().with_limits(limits);
+    let callbacks = self::callbacks(
+        Subscriptions::new().topic(Topic::new("bus", "orders").route("/a"), ok).with_cloud_event_layer(layer),
+    );
+    let stable = client(&callbacks).on_bulk_topic_event(bulk.clone()).await.unwrap().into_inner().statuses;
+    let mut alpha = AppCallbackAlphaClient::new(app(&callbacks));
+    let alpha = alpha.on_bulk_topic_event_alpha1(bulk).await.unwrap().into_inner().statuses;
+    for mut statuses in [stable, alpha] {
+        statuses.sort_by(|a, b| a.entry_id.cmp(&b.entry_id));
+        let statuses: Vec<_> = statuses.iter().map(|status| status.status).collect();
+        assert_eq!(statuses, [Verdict::Success as i32, Verdict::Drop as i32]);
+    }
+}
+
+#[tokio::test]
+async fn empty_text_and_octets_are_data() {
+    let callbacks = callbacks(
+        Subscriptions::new()
+            .topic(Topic::new("bus", "a").route("/text"), async |event: Event<String>| assert_eq!(event.data, ""))
+            .topic(Topic::new("bus", "b").route("/bytes"), async |event: Event<Vec<u8>>| assert_eq!(event.data, b""))
+            .topic(Topic::new("bus", "c").route("/unit"), async |event: Event<()>| event.data)
+            .topic(Topic::new("bus", "d").route("/option"), async |event: Event<Option<u32>>| {
+                assert_eq!(event.data, None);
+            })
+            .topic(Topic::new("bus", "e").route("/json").raw_json(), async |event: Event<Option<u32>>| {
+                assert_eq!(event.data, None);
+            }),
+    );
+    for (path, media_type) in [
+        ("/text", "text/plain"),
+        ("/bytes", "application/octet-stream"),
+        ("/unit", "text/plain"),
+        ("/unit", "application/octet-stream"),
+        ("/unit", "application/json"),
+        ("/option", "text/plain"),
+        ("/option", "application/octet-stream"),
+        ("/option", "application/json"),
+        ("/json", "application/octet-stream"),
+    ] {
+        let empty = TopicEventRequest { data_content_type: media_type.into(), ..event(path, b"") };
+        let answer = client(&callbacks).on_topic_event(empty).await.unwrap().into_inner();
+        assert_eq!(answer.status, Verdict::Success as i32, "{path} {media_type}");
+    }
+}
+
 // ===== bulk =====
 
 #[tokio::test]
@@ -286,6 +359,9 @@ async fn each_entry_of_a_bulk_gets_its_verdict() {
         ("/own", vec![("a", Retry)]),
         ("/text", ["a", "b", "c", "d", "e"].map(|id| (id, Retry)).to_vec()),
         ("/nowhere", ["a", "b", "c", "d", "e"].map(|id| (id, Drop)).to_vec()),
+        ("all", ["a", "b", "c", "d", "e"].map(|id| (id, Drop)).to_vec()),
+        ("text", ["a", "b", "c", "d", "e"].map(|id| (id, Retry)).to_vec()),
+        ("not a path", ["a", "b", "c", "d", "e"].map(|id| (id, Drop)).to_vec()),
     ] {
         let stable = client(&callbacks).on_bulk_topic_event(bulk(path)).await.unwrap().into_inner().statuses;
         let mut alpha = AppCallbackAlphaClient::new(app(&callbacks));
@@ -359,9 +435,6 @@ async fn an_invocation_goes_to_the_apps_routes_and_no_others() {
                 assert_eq!(headers["content-type"], "text/plain");
                 ([("content-type", "a/b")], body)
             }),
-            ("all", ["a", "b", "c", "d", "e"].map(|id| (id, Drop)).to_vec()),
-            ("text", ["a", "b", "c", "d", "e"].map(|id| (id, Retry)).to_vec()),
-            ("not a path", ["a", "b", "c", "d", "e"].map(|id| (id, Drop)).to_vec()),
         )
         .route("/full", post(async || (StatusCode::CONFLICT, "no more")));
     let invoke = |method: &str, verb: Verb, query: &str| InvokeRequest {

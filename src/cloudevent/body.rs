@@ -31,14 +31,11 @@ pub(crate) fn respond_bulk(outcomes: &Outcomes) -> Response<Bytes> {
     response
 }
 
-/// The answer for a bulk delivery whose entries could not be read, and cannot be named: 404 drops them all, and a status
-/// for none of them lets them all come again.
-pub(super) fn respond_unread_bulk(outcome: Outcome) -> Response<Bytes> {
+/// The answer for a bulk delivery that could not be read: a status for no entry lets them all come again. There is none
+/// that sends them all to the dead letter topic: daprd takes a 404 for "all done".
+pub(super) fn respond_unread_bulk() -> Response<Bytes> {
     let mut response = respond_bulk(&Outcomes::default());
-    if outcome != Outcome::Retry {
-        *response.status_mut() = StatusCode::NOT_FOUND;
-    }
-    response.extensions_mut().insert(outcome);
+    response.extensions_mut().insert(Outcome::Retry);
     response
 }
 

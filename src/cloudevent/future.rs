@@ -181,7 +181,7 @@ pub(super) fn refuse(
     settings: &Settings,
     metrics: &ProcessMetrics,
 ) -> Refusal {
-    let outcome = reason.outcome(settings.on_undecodable);
+    let outcome = if is_bulk { Outcome::Retry } else { reason.outcome(settings.on_undecodable) };
     metrics.refused(1, outcome, reason.error_type());
     tracing::warn!(
         path = %Printable::name(head.uri.path()),
@@ -190,7 +190,7 @@ pub(super) fn refuse(
         %reason,
         "event refused"
     );
-    Box::new(if is_bulk { respond_unread_bulk(outcome) } else { respond(outcome) })
+    Box::new(if is_bulk { respond_unread_bulk() } else { respond(outcome) })
 }
 
 /// One warning for all, or a batch of bad events would flood the log.

@@ -95,8 +95,9 @@ impl CloudEventLayer {
         self.change(|settings| settings.read_timeout = timeout)
     }
 
-    /// The answer for an event that cannot be decoded. Defaults to [`Outcome::Drop`], with which Dapr sends it to the dead
-    /// letter topic, if there is one. The same holds for one event of a bulk delivery.
+    /// The answer for an event that cannot be decoded. Defaults to [`Outcome::Drop`], with which Dapr sends it to the
+    /// dead letter topic, if there is one. The same holds for one event of a bulk delivery, but not for one that cannot
+    /// be read as a whole: Dapr has no answer that drops its events and keeps them as dead letters, so they come again.
     ///
     /// With [`Outcome::Retry`] a poison message comes back as often as the resiliency policy and the broker let it.
     #[must_use]

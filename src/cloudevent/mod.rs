@@ -50,11 +50,11 @@
 //! | the body | answer |
 //! | --- | --- |
 //! | cannot be decoded, see [what is accepted](crate::event#what-is-accepted) | `DROP`, or as [`on_undecodable`](CloudEventLayer::on_undecodable) says |
-//! | is compressed (`content-encoding`): a layer outside, such as tower-http's `RequestDecompressionLayer`, makes it plain, and the limits count what comes out of it | the same |
-//! | is longer than [`Limits::bytes`](crate::event::Limits::bytes), declared or not | the same |
+//! | is compressed: a layer outside, such as tower-http's `RequestDecompressionLayer`, makes it plain, and the limits count what comes out of it | the same |
+//! | is longer than [`Limits::bytes`](crate::event::Limits::bytes), declared or not; the rest of it is read first, for at most a second and 16 MiB, since Dapr takes a connection that is closed while it sends for a failure | the same |
 //! | does not arrive whole within the [read timeout](CloudEventLayer::with_read_timeout) | `RETRY` |
 //! | breaks off | `RETRY` |
-//! | is a bulk delivery of which not even the entries can be named | 404, which drops them all, for `DROP` |
+//! | is a bulk delivery, and longer than [`Limits::bulk_bytes`](crate::event::Limits::bulk_bytes), of more than [`Limits::entries`](crate::event::Limits::entries), or compressed | a status for no entry: Dapr tries all of them again and, if the resiliency policy gives up, sends them to the dead letter topic. A 404 would acknowledge them all |
 //! | is a batch, some events of which cannot be decoded | the inner service gets the others |
 //!
 //! The answer has status 200, as Dapr asks for: a 4xx or 5xx means "try again".
@@ -97,6 +97,7 @@
 mod body;
 mod count;
 mod destination;
+mod discard;
 mod future;
 mod layer;
 mod log;
@@ -117,6 +118,7 @@ pub use self::{
 };
 pub(crate) use self::{
     body::{respond, respond_bulk},
+    discard::{PATIENCE, poll_discard},
     future::OnUndecodable,
     log::Printable,
     mode::{Decoded, Message, Mode},

@@ -66,6 +66,14 @@ impl Mode {
         }
     }
 
+    /// The longest message, in bytes.
+    pub(crate) const fn longest(self, limits: &Limits) -> usize {
+        match self {
+            Self::Structured | Self::Batched | Self::Binary => limits.bytes(),
+            Self::Bulk => limits.bulk_bytes(),
+        }
+    }
+
     /// `None`: it looked like a bulk delivery and is none.
     pub(crate) fn decode(
         self,

@@ -13,7 +13,10 @@ use http_body::Body;
 use pin_project_lite::pin_project;
 use tokio::time::{Sleep, sleep};
 
-use super::mode::{Message, Mode};
+use super::{
+    discard::{PATIENCE, poll_discard},
+    mode::{Message, Mode},
+};
 use crate::{
     event::{DecodeError, Limits, Outcome},
     timer::poll_elapsed,
@@ -21,6 +24,8 @@ use crate::{
 
 /// How long a body may take to arrive whole, if nobody says otherwise.
 pub(crate) const READ_TIMEOUT: Duration = Duration::from_secs(30);
+/// How much of a body that is too large is read beyond what would be taken, in bytes.
+const MAX_DISCARDED: usize = 16 << 20;
 
 /// Why a request that should hold an event gave none.
 #[derive(Debug)]
@@ -69,20 +74,18 @@ pub(crate) async fn read<B: Body>(
     body: B,
     limits: Limits,
 ) -> Result<Option<Message>, Unreadable> {
-    let body = receive(headers, body, limits, READ_TIMEOUT).await?;
+    let body = receive(headers, body, mode.longest(&limits), READ_TIMEOUT).await?;
     mode.decode(headers, &body, &limits).map_err(Unreadable::Undecodable)
 }
 
-/// Reads a body.
-pub(crate) fn receive<B: Body>(headers: &HeaderMap, body: B, limits: Limits, timeout: Duration) -> Receive<B> {
-    Receive {
-        declared: declared_length(headers).max(body.size_hint().lower()),
-        body,
-        received: Received::default(),
-        limits,
-        timeout,
-        deadline: None,
-    }
+/// Reads a body of at most so many bytes.
+pub(crate) fn receive<B: Body>(headers: &HeaderMap, body: B, longest: usize, timeout: Duration) -> Receive<B> {
+    let declared = declared_length(headers).max(body.size_hint().lower());
+    let rest = declared.checked_sub(longest as u64).filter(|too_much| *too_much > 0).map(|too_much| {
+        // What will not be read to its end need not be read at all.
+        if too_much > MAX_DISCARDED as u64 { 0 } else { longest.saturating_add(MAX_DISCARDED) }
+    });
+    Receive { body, received: Received::default(), longest, timeout, deadline: None, rest }
 }
 
 fn declared_length(headers: &HeaderMap) -> u64 {
@@ -93,13 +96,14 @@ pin_project! {
     pub(crate) struct Receive<B> {
         #[pin]
         body: B,
-        declared: u64,
         received: Received,
-        limits: Limits,
+        longest: usize,
         timeout: Duration,
         // Made when the body has to be waited for, which a short one needs not.
         #[pin]
         deadline: Option<Sleep>,
+        // The body is too large: so much of it is still read, for its sender to hear the answer.
+        rest: Option<usize>,
     }
 }
 
@@ -108,34 +112,42 @@ impl<B: Body> Future for Receive<B> {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let mut this = self.project();
-        let longest = this.limits.bytes();
-        let too_large = || Poll::Ready(Err(Unreadable::Undecodable(DecodeError::too_large(this.limits))));
-        if *this.declared > longest as u64 {
-            return too_large();
-        }
-        loop {
+        let longest = *this.longest;
+        while this.rest.is_none() {
             match this.body.as_mut().poll_frame(cx) {
                 Poll::Ready(Some(Ok(frame))) => {
                     let Ok(data) = frame.into_data() else { continue };
                     if data.remaining() > longest - this.received.len() {
-                        return too_large();
+                        this.received.take();
+                        this.deadline.set(None);
+                        *this.rest = Some(MAX_DISCARDED);
+                    } else {
+                        this.received.push(data);
                     }
-                    this.received.push(data);
                 }
                 Poll::Ready(Some(Err(_))) => return Poll::Ready(Err(Unreadable::Broken)),
-                Poll::Ready(None) => break,
+                Poll::Ready(None) => return Poll::Ready(Ok(this.received.take())),
                 Poll::Pending => {
-                    if this.deadline.is_none() {
-                        this.deadline.set(Some(sleep(*this.timeout)));
-                    }
-                    let deadline = this.deadline.as_pin_mut().expect("it has just been set");
-                    ready!(poll_elapsed(deadline, cx));
+                    ready!(poll_deadline(this.deadline.as_mut(), *this.timeout, cx));
                     return Poll::Ready(Err(Unreadable::TooSlow));
                 }
             }
         }
-        Poll::Ready(Ok(this.received.take()))
+        if let Some(rest) = this.rest.as_mut().filter(|rest| **rest > 0)
+            && poll_discard(this.body, rest, cx).is_pending()
+        {
+            ready!(poll_deadline(this.deadline, PATIENCE, cx));
+        }
+        Poll::Ready(Err(Unreadable::Undecodable(DecodeError::too_large(longest))))
     }
+}
+
+/// Waits so long from the first time on that it is asked.
+fn poll_deadline(mut deadline: Pin<&mut Option<Sleep>>, timeout: Duration, cx: &mut Context<'_>) -> Poll<()> {
+    if deadline.is_none() {
+        deadline.set(Some(sleep(timeout)));
+    }
+    poll_elapsed(deadline.as_pin_mut().expect("it has just been set"), cx)
 }
 
 /// The frames of a body. One frame, the usual case, is not copied.

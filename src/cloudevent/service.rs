@@ -94,7 +94,7 @@ where
         let not_ready = self.inner.clone();
         let ready = std::mem::replace(&mut self.inner, not_ready);
         let (head, body) = request.into_parts();
-        let receive = receive(&head.headers, body, self.settings.limits, self.settings.read_timeout);
+        let receive = receive(&head.headers, body, mode.longest(&self.settings.limits), self.settings.read_timeout);
         ResponseFuture::receiving(
             receive,
             Delivery::new(mode, head, ready, self.settings.clone(), self.metrics.clone()),

@@ -87,7 +87,7 @@ impl Batch {
     /// As [`from_json`](Self::from_json).
     #[expect(clippy::needless_pass_by_value, reason = "the events share it")]
     pub fn from_json_within(body: Bytes, limits: &Limits) -> Result<Self, DecodeError> {
-        let text = checked(&body, limits)?;
+        let text = checked(&body, limits.bytes())?;
         let items = read(text, limits, |json, items| items.deserialize(json))?;
         let entries = items.into_iter().map(|item| {
             let part = range_in(text, item.get()).map_or_else(Bytes::new, |range| body.slice(range));
@@ -101,8 +101,8 @@ impl Batch {
     ///
     /// # Errors
     ///
-    /// If the bytes are no JSON object with an array `entries`, or it is longer than [`Limits::bytes`] or has more than
-    /// [`Limits::entries`].
+    /// If the bytes are no JSON object with an array `entries`, or it is longer than [`Limits::bulk_bytes`] or has more
+    /// than [`Limits::entries`]. An entry that is longer than [`Limits::bytes`] does not spoil the others.
     pub fn from_bulk_json(body: Bytes) -> Result<Self, DecodeError> {
         Self::from_bulk_json_within(body, &Limits::default())
     }
@@ -114,7 +114,7 @@ impl Batch {
     /// As [`from_bulk_json`](Self::from_bulk_json).
     #[expect(clippy::needless_pass_by_value, reason = "the events share it")]
     pub fn from_bulk_json_within(body: Bytes, limits: &Limits) -> Result<Self, DecodeError> {
-        let text = checked(&body, limits)?;
+        let text = checked(&body, limits.bulk_bytes())?;
         let bulk = read(text, limits, |json, items| json.deserialize_map(BulkVisitor { items }))?;
         let origin = Origin { topic: bulk.topic.as_deref(), pubsub: bulk.pubsub.as_deref() };
         let items = bulk.entries.ok_or(DecodeError::new(Kind::NotABatch))?;
@@ -159,9 +159,9 @@ impl fmt::Debug for Batch {
     }
 }
 
-fn checked<'a>(body: &'a Bytes, limits: &Limits) -> Result<&'a str, DecodeError> {
-    if body.len() > limits.bytes() {
-        return Err(DecodeError::too_large(limits));
+fn checked(body: &Bytes, longest: usize) -> Result<&str, DecodeError> {
+    if body.len() > longest {
+        return Err(DecodeError::too_large(longest));
     }
     std::str::from_utf8(body).map_err(|_| DecodeError::new(Kind::NotUtf8))
 }
@@ -323,6 +323,9 @@ pub(super) fn raw_bytes(
     pubsub: Option<&str>,
     limits: &Limits,
 ) -> Result<CloudEvent, DecodeError> {
+    if data.len() > limits.bytes() {
+        return Err(DecodeError::too_large(limits.bytes()));
+    }
     let mut event = Composer::new(256, limits);
     for (name, value) in [
         ("datacontenttype", Some(media_type.filter(|text| !text.is_empty()).unwrap_or("application/octet-stream"))),

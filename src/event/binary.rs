@@ -51,7 +51,7 @@ pub(crate) fn decode(
     limits: &Limits,
 ) -> Result<CloudEvent, DecodeError> {
     if data.len() > limits.bytes() {
-        return Err(DecodeError::too_large(limits));
+        return Err(DecodeError::too_large(limits.bytes()));
     }
     let mut event = Composer::new(512, limits);
     let mut found = false;

@@ -84,7 +84,7 @@ fn compose(
     limits: &Limits,
 ) -> Result<CloudEvent, DecodeError> {
     if data.len() > limits.bytes() {
-        return Err(DecodeError::too_large(limits));
+        return Err(DecodeError::too_large(limits.bytes()));
     }
     let mut event = Composer::new(512, limits);
     for (name, value) in attributes {

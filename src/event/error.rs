@@ -1,7 +1,5 @@
 use std::{error::Error, fmt};
 
-use super::Limits;
-
 /// Why bytes are no event that can be taken. Says nothing of what was in them.
 #[derive(Debug, Clone)]
 pub struct DecodeError {
@@ -52,9 +50,9 @@ impl DecodeError {
         Self { kind }
     }
 
-    /// The event is longer than [`Limits::bytes`].
-    pub(crate) const fn too_large(limits: &Limits) -> Self {
-        Self::new(Kind::TooLarge { limit: limits.bytes() })
+    /// The message is longer than this.
+    pub(crate) const fn too_large(limit: usize) -> Self {
+        Self::new(Kind::TooLarge { limit })
     }
 
     /// The body has a `content-encoding`.
@@ -62,7 +60,8 @@ impl DecodeError {
         Self::new(Kind::Compressed)
     }
 
-    /// Is the event longer than [`Limits::bytes`]? (HTTP has 413 for it.)
+    /// Is the event longer than [`Limits::bytes`](super::Limits::bytes), or the bulk delivery than
+    /// [`Limits::bulk_bytes`](super::Limits::bulk_bytes)? (HTTP has 413 for it.)
     #[must_use]
     pub fn is_too_large(&self) -> bool {
         matches!(self.kind, Kind::TooLarge { .. })

@@ -9,6 +9,7 @@
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
     bytes: usize,
+    bulk_bytes: usize,
     attributes: usize,
     attribute_bytes: usize,
     depth: usize,
@@ -19,13 +20,26 @@ pub struct Limits {
 const PARSED: usize = 128;
 
 impl Limits {
-    /// The longest message, which is one event or a batch, in bytes on the wire. Defaults to 4 MiB, daprd's own default for a request
-    /// (`--max-body-size`).
+    /// The longest message, which is one event or a batch, in bytes on the wire: with its envelope. Defaults to 8 MiB.
+    ///
+    /// daprd takes 4 MiB of *data* (`--max-body-size`). What is no text it delivers in base64, which makes 5.6 MiB of
+    /// them, and the attributes come on top. With a larger `--max-body-size`, twice that is enough here as well.
     ///
     /// CloudEvents 1.0.2 (*Size Limits*) asks every consumer to take 64 KiB.
     #[must_use]
     pub const fn with_bytes(mut self, bytes: usize) -> Self {
         self.bytes = bytes;
+        self
+    }
+
+    /// The longest bulk delivery of Dapr, in bytes on the wire. Each event in it is still limited by
+    /// [`bytes`](Self::with_bytes), and this is never less than that. Defaults to 64 MiB: daprd puts events together by
+    /// their number (100, if it is not told otherwise), not by their length.
+    ///
+    /// An app that speaks gRPC takes no message of daprd that is longer.
+    #[must_use]
+    pub const fn with_bulk_bytes(mut self, bytes: usize) -> Self {
+        self.bulk_bytes = bytes;
         self
     }
 
@@ -67,6 +81,12 @@ impl Limits {
     #[must_use]
     pub const fn bytes(&self) -> usize {
         self.bytes
+    }
+
+    /// The longest bulk delivery, in bytes.
+    #[must_use]
+    pub const fn bulk_bytes(&self) -> usize {
+        if self.bulk_bytes < self.bytes { self.bytes } else { self.bulk_bytes }
     }
 
     /// The most attributes.
@@ -126,13 +146,27 @@ impl Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { bytes: 4 * 1024 * 1024, attributes: 256, attribute_bytes: 64 * 1024, depth: PARSED, entries: 10_000 }
+        Self {
+            bytes: 8 * 1024 * 1024,
+            bulk_bytes: 64 * 1024 * 1024,
+            attributes: 256,
+            attribute_bytes: 64 * 1024,
+            depth: PARSED,
+            entries: 10_000,
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::Limits;
+
+    #[test]
+    fn a_bulk_may_be_as_long_as_an_event() {
+        let limits = Limits::default().with_bulk_bytes(10);
+        assert_eq!(limits.with_bytes(9).bulk_bytes(), 10);
+        assert_eq!(limits.with_bytes(11).bulk_bytes(), 11);
+    }
 
     #[test]
     fn only_brackets_outside_of_strings_nest() {

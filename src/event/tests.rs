@@ -492,8 +492,17 @@ fn long_attributes_are_refused_and_long_data_is_not() {
 fn an_event_of_64_kib_is_accepted_and_one_over_the_limit_is_not() {
     let event = |bytes: usize| from(&format!(r#"{{"data":"{}"}}"#, "a".repeat(bytes - 11)));
     assert_eq!(event(64 * 1024).unwrap().data_bytes().len(), 64 * 1024 - 9);
-    assert!(event(4 * 1024 * 1024).is_ok());
-    assert_eq!(event(4 * 1024 * 1024 + 1).unwrap_err().to_string(), "event is longer than 4194304 bytes");
+    assert!(event(8 * 1024 * 1024).is_ok());
+    assert_eq!(event(8 * 1024 * 1024 + 1).unwrap_err().to_string(), "event is longer than 8388608 bytes");
+}
+
+#[test]
+fn an_event_of_as_much_data_as_daprd_takes_is_accepted() {
+    use base64::{Engine, engine::general_purpose::STANDARD};
+
+    let data = vec![0xff; 4 * 1024 * 1024];
+    let event = from(&format!(r#"{{"id":"1","data_base64":"{}"}}"#, STANDARD.encode(&data))).unwrap();
+    assert_eq!(event.data_bytes(), data);
 }
 
 proptest! {

@@ -26,6 +26,9 @@ use crate::{
     event::{Batch, CloudEvent, Limits, json_of_protobuf},
 };
 
+/// How much longer a message may be than the data in it, in bytes.
+const HEAD_ROOM: usize = 1 << 20;
+
 /// [`Subscriptions`](super::Subscriptions) for an app that speaks gRPC with its sidecar: the services that daprd calls.
 ///
 /// ```no_run
@@ -102,13 +105,13 @@ impl AppCallbacks {
     /// The service for topics, bindings, jobs and invocations.
     #[must_use]
     pub fn app_callback(&self) -> AppCallbackServer<Self> {
-        AppCallbackServer::new(self.clone())
+        AppCallbackServer::new(self.clone()).max_decoding_message_size(self.longest())
     }
 
     /// The service for bulk deliveries and jobs from daprd before 1.16, and from all that fall back to it.
     #[must_use]
     pub fn app_callback_alpha(&self) -> AppCallbackAlphaServer<Self> {
-        AppCallbackAlphaServer::new(self.clone())
+        AppCallbackAlphaServer::new(self.clone()).max_decoding_message_size(self.longest())
     }
 
     /// The service for `--enable-app-health-check`: healthy as [`Subscriptions::health`](super::Subscriptions::health) is.
@@ -172,6 +175,12 @@ impl AppCallbacks {
     fn path(&self, matched: &str, pubsub: &str, topic: &str) -> String {
         let path = if matched.is_empty() { self.inner.document.default_path(pubsub, topic) } else { Some(matched) };
         format!("/{}", path.unwrap_or_default().trim_start_matches('/'))
+    }
+
+    /// The longest message that is read. What is longer fails as a call and comes again, so an event over the limits,
+    /// which is to be answered, must get through.
+    fn longest(&self) -> usize {
+        self.inner.limits.bulk_bytes().saturating_add(HEAD_ROOM)
     }
 
     async fn deliver(&self, mut head: request::Parts, path: &str, decoded: Decoded) -> Result<Answer, Status> {

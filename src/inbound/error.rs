@@ -30,6 +30,7 @@ pub(super) enum Problem {
     NotAnActorType,
     ReservedName,
     OutOfRange { what: &'static str },
+    LargeBulk { events: usize, limit: usize },
     NotAPath { route: String },
     Reserved { route: String },
     Taken { route: String, by: Target },
@@ -90,6 +91,9 @@ impl fmt::Display for SubscriptionError {
             Problem::NotAnActorType => f.write_str("a path or a control character is in it, or it is `.` or `..`"),
             Problem::ReservedName => f.write_str("the name is one of Dapr's workflows"),
             Problem::OutOfRange { what } => f.write_str(what),
+            Problem::LargeBulk { events, limit } => {
+                write!(f, "a bulk delivery of {events} events is more than the limits' {limit}")
+            }
             Problem::NotAPath { route } => write!(
                 f,
                 "route {:?} is not a plain path: it must start with `/`, must not end with one, and must have neither \

@@ -61,12 +61,14 @@
 //! | returns `Err(`[`Rejected`]`)`, made by `?` of any error | `RETRY`, with a warning | tries again |
 //! | the same, made by [`Rejected::drop`] | `DROP`, with a warning | dead letter topic, or gone |
 //! | panics | `RETRY`, with an error in the log | tries again |
-//! | returns a status of its own | that status | 404: dropped; other 3xx, 4xx, 5xx: tries again |
+//! | returns a status of its own | that status | 404: dropped (a bulk delivery over HTTP: gone, without dead letters); other 3xx, 4xx, 5xx: tries again |
 //! | is not called: the event cannot be decoded, or its data does not fit | `DROP`, with a warning | dead letter topic, or gone |
 //!
-//! With a bulk delivery, each of these holds for all its events; [`Bulk`] and [`Outcomes`](crate::event::Outcomes) are for
-//! handlers that tell them apart. Input bindings and jobs have rules of their own: see [`Subscriptions::binding`] and
-//! [`Subscriptions::job`].
+//! With a bulk delivery, each of these holds for all its events, but for those that cannot be decoded or do not fit:
+//! they have an answer of their own. [`Bulk`] and [`Outcomes`](crate::event::Outcomes) are for handlers that tell the
+//! others apart, too. A bulk delivery that exceeds the [`Limits`](crate::event::Limits) as a whole is tried again.
+//!
+//! Input bindings and jobs have rules of their own: see [`Subscriptions::binding`] and [`Subscriptions::job`].
 //!
 //! "Tries again" is the work of the component's *inbound resiliency policy*. Without one, a component may acknowledge the
 //! event all the same, and it is gone: `pubsub.redis` and `pubsub.in-memory` do that.

@@ -1,11 +1,10 @@
-//! A handler may answer before it has read its request. hyper then closes the connection, and whoever is still sending (Go's
-//! client in daprd) sees a broken pipe in place of the answer: done, and delivered again. So the rest is read out first.
+//! A handler may answer before it has read its request: the rest is read out for it.
 
 use std::{
+    future::poll_fn,
     pin::Pin,
     sync::{Arc, Mutex, PoisonError},
     task::{Context, Poll},
-    time::Duration,
 };
 
 use axum::{
@@ -15,30 +14,20 @@ use axum::{
     response::Response,
 };
 use http_body::{Body as _, Frame, SizeHint};
-use http_body_util::BodyExt;
 
-/// How long the rest is waited for. It is under way, or does not come.
-const PATIENCE: Duration = Duration::from_secs(1);
+use crate::cloudevent::{PATIENCE, poll_discard};
 
 /// Middleware: answers when the request was read, up to this many bytes beyond what the handler has read.
 pub(super) async fn read_out(State(limit): State<usize>, request: Request, next: Next) -> Response {
     let rest = Rest::default();
     let response = next.run(request.map(|body| Body::new(Lent { body, is_over: false, rest: rest.clone() }))).await;
-    if let Some(body) = rest.take() {
+    if let Some(mut body) = rest.take() {
+        let mut left = limit;
+        let discard = poll_fn(|cx| poll_discard(Pin::new(&mut body), &mut left, cx));
         // Whatever comes of it: the answer stands.
-        let _ = tokio::time::timeout(PATIENCE, discard(body, limit)).await;
+        let _ = tokio::time::timeout(PATIENCE, discard).await;
     }
     response
-}
-
-async fn discard(mut body: Body, limit: usize) {
-    let mut left = limit;
-    while let Some(Ok(frame)) = body.frame().await {
-        match left.checked_sub(frame.data_ref().map_or(0, Bytes::len)) {
-            Some(less) => left = less,
-            None => return,
-        }
-    }
 }
 
 /// Where a body is left that was not read to its end.

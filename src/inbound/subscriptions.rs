@@ -18,8 +18,9 @@ use super::{
     read_out::read_out,
     routes::{CONFIG, HEALTHZ, MAX_TOPICS, Routes, SUBSCRIBE, check_name, check_topic},
     settle,
+    topic::BulkSubscribe,
 };
-use crate::cloudevent::CloudEventLayer;
+use crate::{cloudevent::CloudEventLayer, event::Limits};
 
 /// Topics, input bindings and jobs with their handlers, to become routes. See the [module docs](crate::inbound) for an
 /// example.
@@ -152,12 +153,12 @@ impl<S: Clone + Send + Sync + 'static> Subscriptions<S> {
     ///
     /// # Errors
     ///
-    /// If a name is empty, or a name, route or value of metadata longer than 512 bytes; a condition is empty, or longer than
-    /// 4,096; there are more than 1,024 topics or actor types, or 64 entries of metadata; a topic is subscribed twice with the
-    /// same condition; a route is no plain path, is taken, or one that Dapr asks for (`/dapr/subscribe`, `/dapr/config`,
-    /// `/healthz`); two subscriptions of a topic contradict each other; an actor type is no name or is there twice; or a
-    /// setting of [`AppConfig`](super::AppConfig) is out of its range. The error names the subscription, the type or the
-    /// setting.
+    /// If a name is empty, or a name, route or value of metadata longer than 512 bytes; a condition is empty, or longer
+    /// than 4,096; there are more than 1,024 topics or actor types, or 64 entries of metadata; a topic is subscribed
+    /// twice with the same condition; a bulk delivery may be of more events than the layer's [`Limits::entries`]; a
+    /// route is no plain path, is taken, or one that Dapr asks for (`/dapr/subscribe`, `/dapr/config`, `/healthz`); two
+    /// subscriptions of a topic contradict each other; an actor type is no name or is there twice; or a setting of
+    /// [`AppConfig`](super::AppConfig) is out of its range. The error names the subscription, the type or the setting.
     pub fn into_router(self) -> Result<Router<S>, SubscriptionError> {
         let Built { mut router, health, document, config, api_token, .. } = self.build()?;
         router = router.route(SUBSCRIBE, get(json(bytes_of(&document)))).route(CONFIG, get(json(bytes_of(&config))));
@@ -189,6 +190,7 @@ impl<S: Clone + Send + Sync + 'static> Subscriptions<S> {
                 return Err(wrong(Problem::TooMany { what: "subscriptions", limit: MAX_TOPICS }));
             }
             check_topic(&topic).map_err(wrong)?;
+            check_bulk(&topic, self.layer.limits()).map_err(wrong)?;
             let path = document.add(&topic)?;
             routes.take(&path, &topic.target()).map_err(wrong)?;
             let mut layer = self.layer.clone().with_destination(&topic.pubsub, &topic.name);
@@ -218,6 +220,12 @@ impl<S: Clone + Send + Sync + 'static> Subscriptions<S> {
         let Self { health, config, layer, api_token, .. } = self;
         Ok(Built { router, health, document, config, bindings, layer, api_token })
     }
+}
+
+fn check_bulk(topic: &Topic, limits: &Limits) -> Result<(), Problem> {
+    let events = topic.bulk.map_or(0, BulkSubscribe::max_messages);
+    let limit = limits.entries();
+    if events > limit { Err(Problem::LargeBulk { events, limit }) } else { Ok(()) }
 }
 
 fn take(routes: &mut Routes, name: &str, path: &str, target: Target) -> Result<(), SubscriptionError> {

@@ -24,6 +24,9 @@ pub struct Topic {
     pub(super) octets_are_json: bool,
 }
 
+/// daprd's own default for the events in one delivery.
+const DEFAULT_BULK: usize = 100;
+
 /// As daprd reads it (`pkg/runtime/pubsub/subscriptions.go`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub(super) struct BulkSubscribe {
@@ -32,6 +35,16 @@ pub(super) struct BulkSubscribe {
     pub(super) max_messages: i32,
     #[serde(rename = "maxAwaitDurationMs")]
     pub(super) max_wait_ms: i32,
+}
+
+impl BulkSubscribe {
+    /// The most events in one delivery.
+    pub(super) fn max_messages(self) -> usize {
+        match usize::try_from(self.max_messages) {
+            Ok(0) | Err(_) => DEFAULT_BULK,
+            Ok(max) => max,
+        }
+    }
 }
 
 impl Topic {
@@ -78,6 +91,9 @@ impl Topic {
     /// Delivers many events in one request: at most `max_messages`, and not later than `max_wait` after the first (in
     /// milliseconds to Dapr). 0 means daprd's own default: 100 messages, 1 second. The handler takes a
     /// [`Bulk`](super::Bulk), or answers for all events at once.
+    ///
+    /// The [`Limits`](crate::event::Limits) must allow for so many (10,000 if nobody says otherwise), and for as many
+    /// bytes as so many events may have (64 MiB): what exceeds them is delivered again as a whole.
     ///
     /// Defaults to one event a request.
     pub fn bulk(mut self, max_messages: u32, max_wait: Duration) -> Self {
