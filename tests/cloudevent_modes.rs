@@ -204,6 +204,24 @@ async fn a_raw_payload_is_read_as_json_by_choice() {
     assert_eq!(event.data_as::<Vec<u8>>().unwrap(), br#"{"n":1}"#);
 }
 
+#[tokio::test]
+async fn an_outer_layer_does_not_make_json_octets_bytes() {
+    let raw = r#"{"data_base64":"eyJuIjoxfQ==","datacontenttype":"application/octet-stream","id":"1"}"#;
+    let entry = entry("a", &serde_json::from_str(raw).unwrap());
+    for (request, is_bulk) in [(delivery(raw), false), (bulk(&[entry]), true)] {
+        let app = Router::new().route(
+            "/",
+            post(async |bulk: Bulk<Value>| {
+                bulk.each(async |event: Event<Value>| assert_eq!(event.data, json!({"n": 1}))).await
+            }),
+        );
+        let app = app.layer(CloudEventLayer::new().with_json_octets(true)).layer(CloudEventLayer::new());
+        let answer = text(app.oneshot(request).await.unwrap()).await;
+        assert_eq!(answer.contains("statuses"), is_bulk, "{answer}");
+        assert!(answer.contains("SUCCESS"), "{answer}");
+    }
+}
+
 // ===== batches =====
 
 #[tokio::test]
@@ -422,6 +440,43 @@ async fn an_entry_that_is_too_large_does_not_spoil_the_others() {
     let (_, statuses) = in_order(service.oneshot(bulk(&entries)).await.unwrap()).await;
     let expected = [("a", "SUCCESS"), ("b", "DROP"), ("c", "DROP"), ("d", "SUCCESS")];
     assert_eq!(statuses, expected.map(|(id, status)| (id.to_owned(), status.to_owned())));
+}
+
+#[tokio::test]
+async fn data_that_does_not_fit_has_its_own_outcome_whatever_the_handler_answers() {
+    let entries = [
+        entry("a", &json!({"id":"1","data":1})),
+        entry("b", &json!({"id":"2","data":"x"})),
+        entry("c", &json!({"specversion":"0.3"})),
+    ];
+    let app = Router::new()
+        .route("/unit", post(async |bulk: Bulk<u32>| assert_eq!(bulk.entries().len(), 1)))
+        .route("/retry", post(async |_: Bulk<u32>| Outcome::Retry))
+        .route("/500", post(async |_: Bulk<u32>| StatusCode::INTERNAL_SERVER_ERROR));
+    for (path, status) in [("/unit", "SUCCESS"), ("/retry", "RETRY")] {
+        for layers in [1, 2] {
+            let metrics = Metrics::new();
+            let mut app = app.clone().layer(metrics.layer());
+            if layers == 2 {
+                app = app.layer(metrics.layer());
+            }
+            let mut request = bulk(&entries);
+            *request.uri_mut() = path.parse().unwrap();
+            let (_, statuses) = in_order(app.oneshot(request).await.unwrap()).await;
+            let expected = [("a", status), ("b", "DROP"), ("c", "DROP")];
+            assert_eq!(statuses, expected.map(|(id, status)| (id.to_owned(), status.to_owned())));
+            let mut expected = [("DROP", Some("DROP")), ("DROP", Some("decode_error")), (status, None)];
+            if status == "RETRY" {
+                expected[2].1 = Some("RETRY");
+            }
+            let expected = expected.map(|(status, error)| (1, status.to_owned(), error.map(str::to_owned)));
+            assert_eq!(metrics.consumed(), expected);
+        }
+    }
+    let mut request = bulk(&entries);
+    *request.uri_mut() = "/500".parse().unwrap();
+    let metrics = Metrics::new();
+    assert_eq!(app.layer(metrics.layer()).oneshot(request).await.unwrap().status(), 500);
 }
 
 #[tokio::test]

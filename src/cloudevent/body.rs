@@ -11,7 +11,8 @@ use http::{
 use http_body::{Body, Frame, SizeHint};
 use pin_project_lite::pin_project;
 
-use crate::event::{Batch, Outcome, Outcomes, Tally};
+use super::future::Bulk;
+use crate::event::{Outcome, Outcomes, Tally};
 
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 
@@ -43,7 +44,7 @@ pub(super) fn respond_unread_bulk() -> Response<Bytes> {
 /// An answer of the handler's own making passes.
 pub(super) fn answer_each_entry<B: Body>(
     response: Response<B>,
-    batch: &Batch,
+    Bulk { batch, misfits }: &Bulk,
     on_undecodable: Outcome,
 ) -> Response<ResponseBody<B>> {
     let said = response.extensions().get::<Outcome>().copied();
@@ -54,8 +55,10 @@ pub(super) fn answer_each_entry<B: Body>(
     }
     let mut outcomes = Outcomes::default();
     for entry in batch.entries() {
-        let outcome = if entry.event().is_ok() { said.unwrap_or(Outcome::Success) } else { on_undecodable };
-        entry.id().into_iter().for_each(|id| outcomes.refuse(id, outcome));
+        let Some(id) = entry.id() else { continue };
+        let of_misfit = misfits.get(id);
+        let of_event = || if entry.event().is_ok() { said.unwrap_or(Outcome::Success) } else { on_undecodable };
+        outcomes.refuse(id, of_misfit.unwrap_or_else(of_event));
     }
     let (mut head, body) = response.into_parts();
     head.headers.remove(CONTENT_LENGTH);

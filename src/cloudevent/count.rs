@@ -9,7 +9,7 @@ use opentelemetry::{
     metrics::{Counter, Histogram, MeterProvider},
 };
 
-use super::{destination::Destination, subject::Subject, verdict::Verdict};
+use super::{destination::Destination, future::Misfits, subject::Subject, verdict::Verdict};
 use crate::{
     classify::Side,
     event::{Outcome, Tally},
@@ -123,9 +123,11 @@ impl Observer for ProcessMetrics {
     }
 
     fn begin(&self, call: &mut Call<'_>) -> Option<ProcessMetricsRecording> {
-        let count = Subject::of(&call.request.extensions)?.count();
+        let subject = Subject::of(&call.request.extensions)?;
+        let count = subject.count();
+        let misfits = subject.bulk().and_then(|_| call.request.extensions.get().cloned());
         call.request.extensions.insert(Counted);
-        Some(ProcessMetricsRecording { metrics: self.clone(), count, verdict: Verdict::default() })
+        Some(ProcessMetricsRecording { metrics: self.clone(), count, misfits, verdict: Verdict::default() })
     }
 }
 
@@ -134,6 +136,7 @@ impl Observer for ProcessMetrics {
 pub struct ProcessMetricsRecording {
     metrics: ProcessMetrics,
     count: u64,
+    misfits: Option<Misfits>,
     verdict: Verdict,
 }
 
@@ -149,13 +152,15 @@ impl Recording for ProcessMetricsRecording {
     fn end(self, end: &End<'_>) {
         let error_type = self.verdict.error_type(end);
         let Instruments { consumed, duration } = &**self.metrics.instruments();
-        let Tally { success, retry, drop } = self.verdict.tally(self.count, end);
+        let Tally { success, retry, drop } = self.verdict.tally(self.count, self.misfits.as_ref(), end);
         for (outcome, count) in [(Outcome::Success, success), (Outcome::Retry, retry), (Outcome::Drop, drop)] {
             if count > 0 {
                 // In a batch, what went wrong with one event is not what went wrong with the others.
                 let error_type = match outcome {
                     Outcome::Success => None,
-                    Outcome::Retry | Outcome::Drop if success + retry + drop == count => error_type,
+                    Outcome::Retry | Outcome::Drop if success + retry + drop == count => {
+                        error_type.or(Some(outcome.as_str()))
+                    }
                     Outcome::Retry | Outcome::Drop => Some(outcome.as_str()),
                 };
                 consumed.add(count, &self.metrics.attributes(Some(outcome), error_type));

@@ -2,12 +2,12 @@ use std::{
     fmt,
     future::Future,
     pin::Pin,
-    sync::Arc,
+    sync::{Arc, OnceLock},
     task::{Context, Poll, ready},
 };
 
 use bytes::Bytes;
-use http::{Request, Response, request};
+use http::{Extensions, Request, Response, request};
 use http_body::Body;
 use pin_project_lite::pin_project;
 use tower_service::Service;
@@ -18,8 +18,9 @@ use super::{
     layer::Settings,
     mode::{Message, Mode},
     read::{Receive, Unreadable},
+    subject::Subject,
 };
-use crate::event::{Batch, Outcome};
+use crate::event::{Batch, CloudEvent, Outcome, Outcomes, Tally};
 
 pin_project! {
     /// The response future of [`CloudEventService`](super::CloudEventService).
@@ -35,7 +36,7 @@ pin_project! {
         // Polls the request's body. The delivery is taken out when it has been read.
         Receiving { #[pin] receive: Receive<B>, delivery: Option<Delivery<S>> },
         // Polls the inner service's future.
-        Calling { #[pin] inner: F, bulk: Option<Batch>, on_undecodable: Outcome },
+        Calling { #[pin] inner: F, bulk: Option<Bulk>, on_undecodable: Outcome },
         // The answer in the inner service's place.
         Refused { refusal: Option<Refusal> },
     }
@@ -71,8 +72,43 @@ impl Drop for Unread {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct OnUndecodable(pub(crate) Outcome);
 
+/// In the extensions of a bulk delivery's request: what becomes of the entries that the handler is not given, since
+/// their data does not fit it. They are not answered as the others are.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Misfits(Arc<OnceLock<Outcomes>>);
+
+impl Misfits {
+    /// The first word holds: a handler that runs again has the same type.
+    pub(crate) fn set(&self, outcomes: &Outcomes) {
+        self.0.get_or_init(|| outcomes.clone());
+    }
+
+    pub(super) fn get(&self, entry_id: &str) -> Option<Outcome> {
+        self.0.get()?.get(entry_id)
+    }
+
+    pub(super) fn tally(&self) -> Tally {
+        self.0.get().map(Outcomes::tally).unwrap_or_default()
+    }
+}
+
+/// A bulk delivery, which wants an answer for each entry.
+#[derive(Clone)]
+pub(super) struct Bulk {
+    pub(super) batch: Batch,
+    pub(super) misfits: Misfits,
+}
+
+impl Bulk {
+    /// What is decoded already.
+    pub(super) fn of(extensions: &Extensions) -> Option<Self> {
+        let batch = Subject::of(extensions)?.bulk()?.clone();
+        Some(Self { batch, misfits: extensions.get().cloned().unwrap_or_default() })
+    }
+}
+
 impl<S, B, F> ResponseFuture<S, B, F> {
-    pub(super) const fn calling(inner: F, bulk: Option<Batch>, on_undecodable: Outcome) -> Self {
+    pub(super) const fn calling(inner: F, bulk: Option<Bulk>, on_undecodable: Outcome) -> Self {
         Self { state: State::Calling { inner, bulk, on_undecodable } }
     }
 
@@ -114,7 +150,7 @@ where
                 StateProjection::Calling { inner, bulk, on_undecodable } => {
                     let response = ready!(inner.poll(cx))?;
                     return Poll::Ready(Ok(match bulk {
-                        Some(batch) => answer_each_entry(response, batch, *on_undecodable),
+                        Some(bulk) => answer_each_entry(response, bulk, *on_undecodable),
                         None => response.map(ResponseBody::inner),
                     }));
                 }
@@ -135,7 +171,7 @@ impl<S> Delivery<S> {
     }
 
     /// Decodes, and calls the inner service with what was decoded, or answers in its place.
-    fn call<B>(mut self, received: Result<Bytes, Unreadable>) -> Result<(S::Future, Option<Batch>), Refusal>
+    fn call<B>(mut self, received: Result<Bytes, Unreadable>) -> Result<(S::Future, Option<Bulk>), Refusal>
     where
         S: Service<Request<B>>,
         B: From<Bytes>,
@@ -159,7 +195,7 @@ pub(super) fn admit(
     head: &mut request::Parts,
     settings: &Settings,
     metrics: &ProcessMetrics,
-) -> Option<Batch> {
+) -> Option<Bulk> {
     match if settings.octets_are_json { message.read_octets_as_json() } else { message } {
         Message::One(event) => {
             head.extensions.insert(event);
@@ -168,9 +204,22 @@ pub(super) fn admit(
         Message::Many(batch) => {
             warn_of_refused(&batch, head, settings, metrics);
             head.extensions.insert(OnUndecodable(settings.on_undecodable));
-            head.extensions.insert(batch.clone());
-            Some(batch).filter(Batch::is_bulk)
+            if batch.is_bulk() {
+                head.extensions.insert(Misfits::default());
+            }
+            head.extensions.insert(batch);
+            Bulk::of(&head.extensions)
         }
+    }
+}
+
+/// What an outer layer has decoded without knowing that octets are JSON.
+pub(super) fn read_octets_as_json(extensions: &mut Extensions) {
+    if let Some(event) = extensions.remove::<CloudEvent>() {
+        extensions.insert(event.read_octets_as_json());
+    }
+    if let Some(batch) = extensions.remove::<Batch>() {
+        extensions.insert(batch.read_octets_as_json());
     }
 }
 

@@ -119,7 +119,7 @@ pub use self::{
 pub(crate) use self::{
     body::{respond, respond_bulk},
     discard::{PATIENCE, poll_discard},
-    future::OnUndecodable,
+    future::{Misfits, OnUndecodable},
     log::Printable,
     mode::{Decoded, Message, Mode},
     process::end_span,

@@ -10,7 +10,7 @@ use tower_service::Service;
 
 use super::{
     ProcessMetrics, ResponseBody, ResponseFuture,
-    future::{Delivery, admit, refuse},
+    future::{Bulk, Delivery, admit, read_octets_as_json, refuse},
     layer::Settings,
     mode::{Decoded, Mode},
     read::{Unreadable, receive},
@@ -86,10 +86,13 @@ where
             return self.call_decoded(decoded, request);
         }
         // An outer layer of this kind may have done it.
-        let decoded = Subject::of(request.extensions());
-        let Some(mode) = Mode::of(request.headers()).filter(|_| decoded.is_none()) else {
-            let batch = decoded.and_then(Subject::bulk).cloned();
-            return ResponseFuture::calling(self.inner.call(request), batch, self.settings.on_undecodable);
+        let is_decoded = Subject::of(request.extensions()).is_some();
+        let Some(mode) = Mode::of(request.headers()).filter(|_| !is_decoded) else {
+            if self.settings.octets_are_json {
+                read_octets_as_json(request.extensions_mut());
+            }
+            let bulk = Bulk::of(request.extensions());
+            return ResponseFuture::calling(self.inner.call(request), bulk, self.settings.on_undecodable);
         };
         let not_ready = self.inner.clone();
         let ready = std::mem::replace(&mut self.inner, not_ready);

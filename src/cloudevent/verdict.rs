@@ -1,5 +1,6 @@
 use http::StatusCode;
 
+use super::future::Misfits;
 use crate::{
     classify::http_status_text,
     event::{Outcome, Tally},
@@ -30,11 +31,13 @@ impl Verdict {
         }
     }
 
-    /// How many of `count` events came to what, as daprd reads it.
-    pub(super) fn tally(self, count: u64, end: &End<'_>) -> Tally {
+    /// How many of `count` events came to what, as daprd reads it. Misfits are answered apart from the others.
+    pub(super) fn tally(self, count: u64, misfits: Option<&Misfits>, end: &End<'_>) -> Tally {
         self.tally.unwrap_or_else(|| {
-            let mut tally = Tally::default();
-            tally.add(self.outcome(end), count);
+            let is_success = end.outcome.http_status().is_some_and(|status| status.is_success());
+            let mut tally = misfits.filter(|_| is_success).map(Misfits::tally).unwrap_or_default();
+            let Tally { success, retry, drop } = tally;
+            tally.add(self.outcome(end), count.saturating_sub(success + retry + drop));
             tally
         })
     }

@@ -12,7 +12,7 @@ use super::{
     extract::{NotAnEvent, message, typed},
 };
 use crate::{
-    cloudevent::{Message, OnUndecodable, respond_bulk},
+    cloudevent::{Message, Misfits, OnUndecodable, respond_bulk},
     event::{Event, IntoOutcome, Outcome, Outcomes},
 };
 
@@ -31,8 +31,9 @@ use crate::{
 /// }
 /// ```
 ///
-/// An event that cannot be decoded, or whose data does not fit `T`, is not among the entries, but has its outcome. An event
-/// that Dapr delivers alone is a bulk of one, and its outcome the answer.
+/// An event that cannot be decoded, or whose data does not fit `T`, is not among the entries, but has its outcome, also
+/// where the handler answers for all at once. An event that Dapr delivers alone is a bulk of one, and its outcome the
+/// answer.
 #[derive(Debug)]
 pub struct Bulk<T> {
     entries: Vec<BulkEntry<T>>,
@@ -104,6 +105,7 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Bulk<T> {
 
     async fn from_request(request: Request, _state: &S) -> Result<Self, Rejected> {
         let on_undecodable = request.extensions().get().map_or(Outcome::Drop, |OnUndecodable(outcome)| *outcome);
+        let misfits: Option<Misfits> = request.extensions().get().cloned();
         let batch = match message(request).await? {
             Some(Message::Many(batch)) if batch.is_bulk() => batch,
             Some(Message::One(event)) => return Ok(Self::of_one(typed(event)?)),
@@ -122,6 +124,9 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Bulk<T> {
                 Ok(Err(rejected)) => bulk.outcomes.reject(id, rejected.into()),
                 Err(_) => bulk.outcomes.refuse(id, on_undecodable),
             }
+        }
+        if let Some(misfits) = misfits {
+            misfits.set(&bulk.outcomes);
         }
         bulk.outcomes.extend(ids);
         Ok(bulk)
