@@ -956,6 +956,103 @@ async fn a_stopping_sidecar_gives_calls_their_time_and_deactivates() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_actor_that_moves_has_one_call_at_a_time() {
+    // Another host comes, or the first one leaves.
+    for comes in [true, false] {
+        let config = json!({"entities": ["T"]});
+        let hub = Hub::builder().build();
+        let mut first = App::start(config.clone(), |call| async move {
+            if call.method == Method::PUT {
+                sleep(Duration::from_secs(1)).await;
+            }
+            ok("first")
+        })
+        .await;
+        let mut second = App::start(config, |_| async { ok("second") }).await;
+        let one = Side::start(&hub, "first", Some(first.port)).await;
+        let caller = Side::start(&hub, "caller", None).await;
+        let invoke_all = || {
+            join_all((0..20).map(|n| {
+                let mut dapr = caller.dapr.clone();
+                async move { dapr.invoke_actor(invoke("T", &n.to_string(), "m")).await.unwrap().into_inner().data }
+            }))
+        };
+        let two = if comes { None } else { Some(Side::start(&hub, "second", Some(second.port)).await) };
+        let slow = tokio::spawn(invoke_all());
+        sleep(Duration::from_millis(100)).await;
+        let ends: HashMap<_, _> =
+            first.drain().into_iter().map(|call| (call.path, call.at + Duration::from_secs(1))).collect();
+        second.drain();
+        let (two, stop) = match two {
+            None => (Side::start(&hub, "second", Some(second.port)).await, None),
+            Some(two) => (two, Some(tokio::spawn(one.sidecar.stop()))),
+        };
+        tokio::task::yield_now().await;
+        let answers = invoke_all().await;
+        assert!(answers.iter().any(|answer| answer == b"second"), "some have moved");
+        for call in second.drain() {
+            if let Some(end) = ends.get(&call.path) {
+                assert!(call.at >= *end, "{} began {:?} too soon", call.path, *end - call.at);
+            }
+        }
+        slow.await.unwrap();
+        if let Some(stop) = stop {
+            stop.await.unwrap();
+        }
+        two.sidecar.stop().await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_does_not_wait_for_an_actor_whose_sidecar_is_gone() {
+    let config = json!({"entities": ["T"], "drainOngoingCallTimeout": "24h"});
+    let hub = Hub::builder().build();
+    let mut first = App::start(config.clone(), |_| std::future::pending()).await;
+    let second = App::start(config, |_| async { ok("second") }).await;
+    let one = Side::start(&hub, "first", Some(first.port)).await;
+    let caller = Side::start(&hub, "caller", None).await;
+    let invoke_all =
+        || {
+            join_all((0..20).map(|n| {
+                let mut dapr = caller.dapr.clone();
+                async move {
+                    dapr.invoke_actor(invoke("T", &n.to_string(), "m")).await.map(|answer| answer.into_inner().data)
+                }
+            }))
+        };
+    let stuck = tokio::spawn(invoke_all());
+    for _ in 0..20 {
+        first.call().await;
+    }
+    let _two = Side::start(&hub, "second", Some(second.port)).await;
+    let waiting = tokio::spawn(invoke_all());
+    sleep(Duration::from_secs(1)).await;
+    assert!(!waiting.is_finished());
+    drop(one.sidecar);
+    let answers = tokio::time::timeout(Duration::from_secs(3600), waiting).await.unwrap().unwrap();
+    assert!(answers.iter().all(|answer| answer.as_ref().is_ok_and(|answer| answer == b"second")), "{answers:?}");
+    stuck.abort();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stopping_sidecar_keeps_its_id_and_its_jobs() {
+    let Test { hub, mut app, mut host, other } = Test::new(json!({"entities": ["T"]})).await;
+    let mut dapr = other.dapr.clone();
+    let slow = tokio::spawn(async move { dapr.invoke_actor(invoke("T", "1", "slow")).await });
+    app.call().await;
+    let job = Job { name: "j".into(), due_time: Some("500ms".into()), ..Job::default() };
+    host.dapr.schedule_job(ScheduleJobRequest { job: Some(job), overwrite: false }).await.unwrap();
+    let stop = tokio::spawn(host.sidecar.stop());
+    tokio::task::yield_now().await;
+    assert!(hub.app("host").app_port(app.port).start().await.unwrap_err().is_app_id_in_use());
+    stop.await.unwrap();
+    assert!(slow.await.unwrap().is_ok());
+    let _again = Side::start(&hub, "host", Some(app.port)).await;
+    sleep(Duration::from_secs(10)).await;
+    assert_eq!(app.drain().iter().filter(|call| call.path == "/job/j").count(), 1);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_hub_that_shuts_down_deactivates_and_a_reminder_waits_for_a_host() {
     let mut test = Test::new(json!({"entities": ["T"]})).await;
     test.host.handle().actor("T", "1").register_reminder("r").due("10s").await.unwrap();

@@ -55,11 +55,10 @@ impl Sidecar {
     /// Stops the sidecar and waits until its last task and its listeners are gone.
     ///
     /// The app's actors are deactivated first: it is told while its sidecar still answers, and a call of an actor that is
-    /// under way has the time that the app's configuration gives it. Other calls and deliveries under way are cut; wait for
+    /// under way has the time that the app's configuration gives it. The app id is in use until then. Other calls and deliveries under way are cut; wait for
     /// [`Hub::settled`](super::Hub::settled) first where that matters.
     pub async fn stop(self) {
         let app = Arc::clone(&self.app);
-        app.hub.leave(&app);
         Host::drain(&app).await;
         drop(self);
         app.tasks.join().await;

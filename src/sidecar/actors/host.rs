@@ -10,7 +10,7 @@ use http::header::CONTENT_TYPE;
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use tokio::sync::watch;
 use tokio::time::Instant;
-use tokio_util::sync::CancellationToken;
+use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::settings::{Settings, Types};
 use super::timers::Timers;
@@ -49,7 +49,7 @@ pub(super) struct Actor {
     pub(super) settings: Settings,
     pub(super) turns: Arc<Turns>,
     touched: Mutex<Instant>,
-    /// Its deactivation is over; another call may activate it again.
+    /// Its deactivation or its sidecar is over; another call may activate it again.
     gone: CancellationToken,
 }
 
@@ -69,8 +69,19 @@ impl Host {
         self.types.borrow().as_ref().is_some_and(|types| types.contains_key(kind))
     }
 
+    /// Whether actors of this type are activated here: the sidecar does not stop.
+    pub(super) fn takes(&self, kind: &str) -> bool {
+        self.hosts(kind) && !lock(&self.active).closing
+    }
+
     pub(in crate::sidecar) fn is_active(&self, key: &Key) -> bool {
         lock(&self.active).actors.contains_key(key)
+    }
+
+    /// The actor as another app still has it, whence it moves.
+    pub(super) fn elsewhere(app: &Arc<App>, key: &Key) -> Option<Arc<Actor>> {
+        let others = app.hub.apps().into_iter().filter(|other| !Arc::ptr_eq(other, app));
+        others.into_iter().find_map(|other| lock(&other.host.active).actors.get(key).cloned())
     }
 
     /// How many actors of each hosted type are active.
@@ -130,7 +141,9 @@ impl Host {
         });
         active.actors.insert(key.clone(), Arc::clone(&actor));
         drop(active);
-        app.tasks.spawn(rest(Arc::clone(app), Arc::clone(&actor)));
+        // Held also by a task that never starts, because the sidecar is gone.
+        let gone = actor.gone.clone().drop_guard();
+        app.tasks.spawn(rest(Arc::clone(app), Arc::clone(&actor), gone));
         Ok(actor)
     }
 
@@ -163,14 +176,14 @@ impl Actor {
     }
 }
 
-/// Deactivates an actor when it is idle. Unlike daprd 1.18.2, never during a call.
-async fn rest(app: Arc<App>, actor: Arc<Actor>) {
+/// Deactivates an actor when it is idle. Unlike daprd 1.18.2, never during a call. Ends no sooner than the actor does.
+async fn rest(app: Arc<App>, actor: Arc<Actor>, _gone: DropGuard) {
     loop {
-        tokio::select! {
-            () = tokio::time::sleep_until(actor.idle_at()) => {}
-            () = actor.turns.closed() => return,
-        }
-        let Ok(turn) = actor.turns.enter(None, usize::MAX).await else { return };
+        let turn = tokio::select! {
+            () = tokio::time::sleep_until(actor.idle_at()) => actor.turns.enter(None, usize::MAX).await,
+            () = actor.turns.closed() => Err(Refused::Closed),
+        };
+        let Ok(turn) = turn else { return actor.gone().await };
         if actor.idle_at() <= Instant::now() {
             deactivate(&app, &actor, Some(turn)).await;
             return;
@@ -193,13 +206,8 @@ async fn evict(app: &Arc<App>, actor: &Arc<Actor>) {
 
 /// The same for an actor that was activated while its type moved. Goes on when the caller gives up.
 pub(super) fn send_away(app: Arc<App>, actor: Arc<Actor>, turn: Turn) {
-    // Also when the sidecar is gone before the task has started.
-    let gone = actor.gone.clone().drop_guard();
     let tasks = app.tasks.clone();
-    tasks.spawn(async move {
-        let _gone = gone;
-        deactivate(&app, &actor, Some(turn)).await;
-    });
+    tasks.spawn(async move { deactivate(&app, &actor, Some(turn)).await });
 }
 
 /// Tells the app. Calls that wait are not answered by this actor, but by its next activation.

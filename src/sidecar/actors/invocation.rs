@@ -114,6 +114,10 @@ pub(super) async fn enter(hub: &Arc<HubState>, key: &Key, given: Option<String>)
             tokio::time::sleep(LOOKUP_PAUSE).await;
             continue;
         };
+        if let Some(actor) = Host::elsewhere(&host, key) {
+            actor.gone().await;
+            continue;
+        }
         let actor = match Host::activate(&host, key) {
             Ok(actor) => actor,
             Err(Refused::Closed) => {

@@ -8,11 +8,11 @@ use super::Key;
 use crate::sidecar::app::App;
 use crate::sidecar::hub::HubState;
 
-/// The app that hosts an actor. Several apps that host its type share by the highest hash of app and id: when one comes
-/// or goes, only its own share moves.
+/// The app that hosts an actor; not one whose sidecar stops. Several apps that host its type share by the highest hash of
+/// app and id: when one comes or goes, only its own share moves.
 pub(super) fn owner(hub: &HubState, key: &Key) -> Option<Arc<App>> {
     let mut hosts = hub.apps();
-    hosts.retain(|app| app.host.hosts(&key.kind));
+    hosts.retain(|app| app.host.takes(&key.kind));
     if hosts.len() < 2 {
         return hosts.pop();
     }
