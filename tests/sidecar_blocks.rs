@@ -229,6 +229,19 @@ async fn a_job_runs_when_due_and_as_often_as_it_says() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_job_that_expires_before_its_first_run_does_not_run() {
+    let mut app = App::start().await;
+    let Test { mut dapr, sidecar: _sidecar, .. } = Test::with_app(Hub::builder(), &app).await;
+    while app.seen.try_recv().is_ok() {}
+    let job =
+        Job { name: "late".into(), schedule: Some("@every 1h".into()), ttl: Some("30m".into()), ..Job::default() };
+    dapr.schedule_job(schedule(&job)).await.unwrap();
+    tokio::time::sleep(Duration::from_secs(7200)).await;
+    assert!(app.is_quiet());
+    assert!(dapr.get_job(GetJobRequest { name: "late".into() }).await.is_err());
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_failed_job_is_tried_again_by_its_policy() {
     let mut app = App::start().await;
     let Test { mut dapr, sidecar: _sidecar, .. } = Test::with_app(Hub::builder(), &app).await;
@@ -248,6 +261,7 @@ async fn a_failed_job_is_tried_again_by_its_policy() {
 #[tokio::test]
 async fn bad_jobs_are_refused_and_deleted_ones_are_gone() {
     let Test { mut dapr, sidecar: _sidecar, .. } = Test::new(Hub::builder()).await;
+    let name = |name: &str, reason: &str| format!("job name is invalid \"app||default||app-a||{name}\": {reason}");
     let job =
         |name: &str, due: Option<&str>| Job { name: name.into(), due_time: due.map(Into::into), ..Job::default() };
     for (request, code, message) in [
@@ -262,6 +276,21 @@ async fn bad_jobs_are_refused_and_deleted_ones_are_gone() {
     ] {
         let refused = dapr.schedule_job(request).await.unwrap_err();
         assert_eq!((refused.code(), refused.message()), (code, message));
+    }
+    let every = |schedule: &str| Job { schedule: Some(schedule.into()), ..job("a", None) };
+    let long = "x".repeat(513 - "app||default||app-a||".len());
+    let (never, five) = (Job { repeats: Some(0), ..every("@every 1s") }, every("30 6 * * *"));
+    for (job, reason) in [
+        (never, "job failed validation: defined repeats must be greater than 0".to_owned()),
+        (five, "job failed validation: expected exactly 6 fields, found 5: [30 6 * * *]".to_owned()),
+        (job("../x", Some("1h")), name("../x", "must not contain '/', '\\', '#' or '?'")),
+        (job("x?y", Some("1h")), name("x?y", "must not contain '/', '\\', '#' or '?'")),
+        (job("x\n", Some("1h")), name("x\\n", "must not contain control characters")),
+        (job(&long, Some("1h")), name(&long, "must be at most 512 characters")),
+    ] {
+        let refused = dapr.schedule_job(schedule(&job)).await.unwrap_err();
+        let message = format!("failed to schedule job due to: rpc error: code = Unknown desc = {reason}");
+        assert_eq!((refused.code(), refused.message()), (Code::Internal, message.as_str()));
     }
     dapr.schedule_job(schedule(&job("a", Some("1h")))).await.unwrap();
     assert_eq!(dapr.schedule_job(schedule(&job("a", Some("2h")))).await.unwrap_err().code(), Code::AlreadyExists);

@@ -15,7 +15,7 @@ use tonic::Code;
 use super::app::App;
 use super::app_channel::AppChannel;
 use super::lock::lock;
-use super::scheduled::Scheduled;
+use super::scheduled::{self, Scheduled};
 use super::{json, method};
 
 pub(super) const JSON_VALUE: &str = "type.googleapis.com/google.protobuf.Value";
@@ -36,6 +36,7 @@ pub(super) enum Refusal {
 impl Jobs {
     /// Takes a job for this app, and runs it as long as the app's sidecar lives.
     pub(super) fn schedule(app: &Arc<App>, job: Job, overwrite: bool) -> Result<(), Refusal> {
+        scheduled::check_name(&format!("app||default||{}||{}", app.id, job.name)).map_err(Refusal::Invalid)?;
         let entry = Arc::new(Scheduled::read(job, &app.hub.clock).map_err(Refusal::Invalid)?);
         let key = (app.id.clone(), entry.job.name.clone());
         let mut jobs = lock(&app.hub.jobs.0);

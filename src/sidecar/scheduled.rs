@@ -11,10 +11,13 @@ use tokio_util::sync::CancellationToken;
 use super::clock::Clock;
 use super::duration;
 use super::lock::lock;
+use super::method::quote;
 use super::schedule::Schedule;
 
 /// What a job without a failure policy gets: three more attempts, a second apart.
 const DEFAULT_POLICY: (Duration, Option<u32>) = (Duration::from_secs(1), Some(3));
+/// In bytes, of a name with its owner.
+const MAX_NAME: usize = 512;
 
 #[derive(Debug)]
 pub(super) struct Scheduled {
@@ -39,7 +42,15 @@ impl Scheduled {
     /// What daprd's scheduler says of a job that it does not take.
     pub(super) fn read(job: Job, clock: &Clock) -> Result<Self, String> {
         let schedule = match &job.schedule {
-            Some(text) => Some(Schedule::parse(text).ok_or_else(|| invalid(&format!("invalid schedule {text:?}")))?),
+            Some(text) => {
+                // Only cron bindings may leave out the seconds.
+                let fields: Vec<_> = text.split_whitespace().collect();
+                if fields.len() != 6 && !text.starts_with('@') {
+                    let (count, fields) = (fields.len(), fields.join(" "));
+                    return Err(invalid(&format!("expected exactly 6 fields, found {count}: [{fields}]")));
+                }
+                Some(Schedule::parse(text).ok_or_else(|| invalid(&format!("invalid schedule {text:?}")))?)
+            }
             None => None,
         };
         Self::new(job, schedule, clock)
@@ -54,6 +65,9 @@ impl Scheduled {
         }
         if schedule.is_none() && job.repeats.is_some_and(|repeats| repeats > 1) {
             return Err(invalid("job must have a schedule to repeat"));
+        }
+        if job.repeats == Some(0) {
+            return Err(invalid("defined repeats must be greater than 0"));
         }
         if schedule.is_none() && job.ttl.is_some() {
             return Err(invalid("job must have a schedule to have a ttl"));
@@ -102,17 +116,15 @@ impl Scheduled {
     /// The next run, unless it was the last one.
     fn next(&self) -> Option<DateTime<Utc>> {
         let progress = lock(&self.progress);
-        if self.job.repeats.is_some_and(|repeats| repeats > 0 && progress.runs >= repeats) {
+        if self.job.repeats.is_some_and(|repeats| progress.runs >= repeats) {
             return None;
         }
-        match (self.due, &self.schedule) {
+        let next = match (self.due, &self.schedule) {
             (Some(due), _) if progress.runs == 0 => Some(due),
-            (_, Some(schedule)) => {
-                let next = schedule.next(progress.last);
-                next.filter(|next| progress.runs == 0 || self.expires.is_none_or(|expires| *next <= expires))
-            }
+            (_, Some(schedule)) => schedule.next(progress.last),
             _ => None,
-        }
+        };
+        next.filter(|next| self.expires.is_none_or(|expires| *next <= expires))
     }
 
     /// One run, with the retries of its failure policy.
@@ -142,6 +154,24 @@ impl Scheduled {
             }
         }
     }
+}
+
+/// Checks a name as the scheduler has it, with its owner: it ends in a path of the app
+/// (`diagridio/go-etcd-cron:internal/api/validator`).
+///
+/// # Errors
+/// What daprd's scheduler says of a name that it does not take.
+pub(super) fn check_name(full: &str) -> Result<(), String> {
+    let reason = if full.len() > MAX_NAME {
+        "must be at most 512 characters"
+    } else if full.contains(['/', '\\', '#', '?']) {
+        "must not contain '/', '\\', '#' or '?'"
+    } else if full.contains(char::is_control) {
+        "must not contain control characters"
+    } else {
+        return Ok(());
+    };
+    Err(format!("job name is invalid {}: {reason}", quote(full)))
 }
 
 fn invalid(reason: &str) -> String {

@@ -15,7 +15,7 @@ use crate::sidecar::duration::{self, Period};
 use crate::sidecar::hub::HubState;
 use crate::sidecar::lock::lock;
 use crate::sidecar::schedule;
-use crate::sidecar::scheduled::Scheduled;
+use crate::sidecar::scheduled::{self, Scheduled};
 
 /// Of all actors of a hub. daprd has no limit.
 const MAX_REMINDERS: usize = 4096;
@@ -54,8 +54,10 @@ impl Reminders {
     ) -> Result<(), Refusal> {
         let body = Body { data: schedule.data.as_deref(), due_time: "", period: "" };
         let body = serde_json::to_vec(&body).expect("texts make JSON");
-        let reminder = read(hub, &place.1, schedule, failure_policy).map_err(Refusal::Invalid)?;
-        let reminder = Arc::new(reminder);
+        let (key, name) = &place;
+        scheduled::check_name(&format!("actorreminder||default||{key}||{name}"))
+            .map_err(|reason| Refusal::Invalid(unknown(&reason)))?;
+        let reminder = Arc::new(read(hub, name, schedule, failure_policy).map_err(Refusal::Invalid)?);
         let mut reminders = lock(&hub.reminders.0);
         match reminders.get(&place) {
             Some(_) if !overwrite => return Err(Refusal::Exists),
@@ -143,7 +145,12 @@ fn read(
     };
     let every = every.map(|every| schedule::Schedule::Every(every.time));
     let reminder = Scheduled::new(job, every, &hub.clock);
-    reminder.map_err(|reason| format!("rpc error: code = Unknown desc = {reason}"))
+    reminder.map_err(|reason| unknown(&reason))
+}
+
+/// What daprd says of an error of its scheduler.
+fn unknown(reason: &str) -> String {
+    format!("rpc error: code = Unknown desc = {reason}")
 }
 
 /// Ends with the hub, which it does not hold.
