@@ -4,9 +4,12 @@ use std::time::Duration;
 
 use chrono::{DateTime, Days, Months, TimeDelta, Utc};
 
-/// `1h30m`, `1.5s`, `250ms`; a negative one counts as zero (Go, `time.ParseDuration`).
+/// `1h30m`, `1.5s`, `250ms`, `0`; a negative one counts as zero (Go, `time.ParseDuration`).
 pub(super) fn of_go(text: &str) -> Option<Duration> {
-    let unsigned = text.trim_start_matches(['-', '+']);
+    let unsigned = text.strip_prefix(['-', '+']).unwrap_or(text);
+    if unsigned == "0" {
+        return Some(Duration::ZERO);
+    }
     let (mut rest, mut seconds) = (unsigned, 0.0);
     while !rest.is_empty() {
         let unit_at = rest.find(|char: char| !char.is_ascii_digit() && char != '.')?;
@@ -150,6 +153,7 @@ mod tests {
         for (text, expected) in [
             ("0h0m3s0ms", (0, 0, 3000, None)),
             ("-3s", (0, 0, 0, None)),
+            ("0", (0, 0, 0, None)),
             ("PT3S", (0, 0, 3000, None)),
             ("P1Y2M3DT2H3M", (14, 3, 7_380_000, None)),
             ("P2W", (0, 14, 0, None)),
@@ -158,7 +162,8 @@ mod tests {
         ] {
             assert_eq!(of(text), Some(expected), "{text}");
         }
-        for text in ["", "PT1D", "P1H", "x", "R/PT1S", "PT5", "P5", "P9999999999999999999D", "P1é"] {
+        for text in ["", "-", "--3s", "00", "PT1D", "P1H", "x", "R/PT1S", "PT5", "P5", "P9999999999999999999D", "P1é"]
+        {
             assert_eq!(of(text), None, "{text}");
         }
         assert_eq!(Period::parse("P").map(|period| period.is_zero()), Some(true));

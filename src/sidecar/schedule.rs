@@ -1,4 +1,4 @@
-//! When something happens again: cron expressions and periods (`robfig/cron`, `diagridio/go-etcd-cron`).
+//! When something happens again: cron expressions and periods (`dapr/kit:cron`, a fork of `robfig/cron`).
 
 use std::time::Duration;
 
@@ -22,7 +22,7 @@ pub(super) struct Cron {
     day: u64,
     month: u64,
     weekday: u64,
-    /// A day matches by either field when both are restricted.
+    /// A day matches by either field when both are restricted, be it by a step alone.
     either_day: bool,
 }
 
@@ -39,8 +39,8 @@ impl Schedule {
     pub(super) fn parse(text: &str) -> Option<Self> {
         let text = text.trim();
         if let Some(period) = text.strip_prefix("@every ") {
-            // Less than a second is rounded up, as robfig/cron does.
-            return duration::of_go(period.trim()).map(|period| Self::Every(period.max(Duration::from_secs(1))));
+            // daprd's fork of robfig/cron does not round, and takes none as well, which would never sleep.
+            return duration::of_go(period.trim()).map(|period| Self::Every(period.max(Duration::from_millis(1))));
         }
         let fields = match text {
             "@yearly" | "@annually" => "0 0 0 1 1 *",
@@ -56,7 +56,12 @@ impl Schedule {
             rest if rest.len() == 5 => ("0", rest),
             _ => return None,
         };
-        let is_any = |field: &str| field.starts_with(['*', '?']);
+        let is_any = |field: &str| {
+            field.split(',').any(|part| match part.split_once('/') {
+                Some((range, step)) => matches!(range, "*" | "?") && step.parse() == Ok(1),
+                None => matches!(part, "*" | "?"),
+            })
+        };
         Some(Self::Cron(Box::new(Cron {
             second: field(second, 0, 59, &[])?,
             minute: field(rest[0], 0, 59, &[])?,
@@ -159,12 +164,18 @@ mod tests {
             ("0 0 9-17/4 * jan mon,fri", "2026-11-23T10:00:00Z", "2027-01-01T09:00:00Z"),
             ("0 0 0 13 * fri", "2026-11-23T10:00:00Z", "2026-11-27T00:00:00Z"),
             ("@daily", "2026-12-31T23:59:59Z", "2027-01-01T00:00:00Z"),
+            ("0 0 0 13 * */2", "2026-11-23T10:00:00Z", "2026-11-24T00:00:00Z"),
+            ("0 0 0 13 * */1", "2026-11-23T10:00:00Z", "2026-12-13T00:00:00Z"),
+            ("0 0 0 */31 * mon", "2026-11-23T10:00:00Z", "2026-11-30T00:00:00Z"),
             ("@every 1h30m", "2026-11-23T10:00:00Z", "2026-11-23T11:30:00Z"),
             ("0 0 0 29 2 ?", "2026-11-23T10:00:00Z", "2028-02-29T00:00:00Z"),
         ] {
             assert_eq!(next(schedule, after).as_deref(), Some(expected), "{schedule}");
         }
         assert_eq!(next("0 0 0 30 2 *", "2026-11-23T10:00:00Z"), None);
+        for (text, millis) in [("@every 300ms", 300), ("@every 0", 1), ("@every -1s", 1)] {
+            assert_eq!(Schedule::parse(text), Some(Schedule::Every(Duration::from_millis(millis))), "{text}");
+        }
     }
 
     #[test]
