@@ -195,7 +195,29 @@ async fn cron_calls_the_app_by_the_clock() {
     let (first, second) = (app.seen_at("/wanted").await, app.seen_at("/wanted").await);
     assert_eq!(second.at - first.at, Duration::from_secs(10));
     assert_eq!(first.headers["timezone"], "UTC");
+    assert!(first.headers["readtimeutc"].to_str().unwrap().ends_with(" +0000 UTC"));
     assert!(Hub::builder().cron("bad", "* *").is_err());
+}
+
+#[tokio::test(start_paused = true)]
+async fn cron_does_not_wait_for_the_app() {
+    let mut app = App::start().await;
+    let _test = Test::with_app(Hub::builder().cron("slow", "*/10 * * * * *").unwrap(), &app).await;
+    let first = app.seen_at("/slow").await;
+    for seconds in [10, 20, 30] {
+        let millis = (app.seen_at("/slow").await.at - first.at).as_millis();
+        assert_eq!((millis + 500) / 1000, seconds);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_app_that_does_not_say_what_it_wants_is_ready_all_the_same() {
+    let mut app = App::start().await;
+    let hub = Hub::builder().cron("mute", "@every 1s").unwrap();
+    let _test = tokio::time::timeout(Duration::from_secs(60), Test::with_app(hub, &app)).await.unwrap();
+    while app.seen.try_recv().is_ok() {}
+    tokio::time::sleep(Duration::from_secs(10)).await;
+    assert!(app.is_quiet());
 }
 
 // ===== jobs =====
@@ -353,8 +375,17 @@ impl App {
                     _ => StatusCode::OK,
                 };
                 let body = body.collect().await.unwrap().to_bytes();
+                let is_question = parts.method == Method::OPTIONS;
+                let wait = match path.as_str() {
+                    "/slow" if !is_question => Duration::from_secs(25),
+                    "/mute" => Duration::from_secs(86_400),
+                    _ => Duration::ZERO,
+                };
                 let seen = Seen { method: parts.method, path, headers: parts.headers, body, at: Instant::now() };
                 let _ = sender.send(seen);
+                if !wait.is_zero() {
+                    tokio::time::sleep(wait).await;
+                }
                 status
             }
         });
