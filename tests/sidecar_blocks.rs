@@ -60,6 +60,25 @@ async fn a_secrets_file_is_read_when_the_hub_is_built() {
     assert!(error.to_string().starts_with("component \"files\": "), "{error}");
 }
 
+#[cfg(unix)]
+#[tokio::test]
+async fn a_variable_that_is_not_utf_8_is_no_secret() {
+    use std::os::unix::ffi::OsStrExt as _;
+    const NAME: &str = "NOT_UTF_8";
+    if std::env::var_os(NAME).is_none() {
+        // This test again, in a process that has such a variable.
+        let mut again = std::process::Command::new(std::env::current_exe().unwrap());
+        again.args(["--exact", "a_variable_that_is_not_utf_8_is_no_secret"]);
+        let output = again.env(NAME, std::ffi::OsStr::from_bytes(b"\xff")).output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
+        return;
+    }
+    let Test { mut dapr, sidecar: _sidecar, .. } = Test::new(Hub::builder().environment_secrets("env")).await;
+    let bulk = GetBulkSecretRequest { store_name: "env".into(), ..GetBulkSecretRequest::default() };
+    let all = dapr.get_bulk_secret(bulk).await.unwrap().into_inner().data;
+    assert!(all.contains_key("PATH") && !all.contains_key(NAME));
+}
+
 // ===== configuration =====
 
 #[tokio::test]

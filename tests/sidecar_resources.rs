@@ -2,20 +2,24 @@
 
 #![allow(clippy::unwrap_used, reason = "tests, and their helpers")]
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
+use std::time::Duration;
 
 use axum::Router;
 use axum::http::StatusCode;
 use axum::routing::{get, post};
+use dapr::dapr::proto::common::v1::{InvokeRequest, InvokeResponse};
+use dapr::dapr::proto::runtime::v1::app_callback_server::{AppCallback, AppCallbackServer};
 use dapr::dapr::proto::runtime::v1::dapr_client::DaprClient;
-use dapr::dapr::proto::runtime::v1::{
-    GetConfigurationRequest, GetMetadataRequest, PublishEventRequest, PubsubSubscriptionType, ShutdownRequest,
-    SubscribeConfigurationRequest,
-};
+use dapr::dapr::proto::runtime::v1::*;
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use hyper_util::server::conn::auto;
+use hyper_util::service::TowerToHyperService;
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
-use tower_dapr::sidecar::Hub;
+use tonic::{Request, Response, Status};
+use tower_dapr::sidecar::{AppProtocol, Hub};
 
 const COMPONENTS: &str = r#"
 apiVersion: dapr.io/v1alpha1
@@ -175,6 +179,123 @@ async fn a_configuration_store_follows_its_file() {
     hub.shutdown().await;
 }
 
+#[tokio::test]
+async fn two_hubs_of_one_builder_have_the_items_of_a_file() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("items.json");
+    fs::write(&file, r#"{"colour": "blue"}"#).unwrap();
+    let builder = Hub::builder().configuration_file("settings", &file).unwrap();
+    for hub in [builder.clone().build(), builder.build()] {
+        let sidecar = hub.app("shop").start().await.unwrap();
+        let mut dapr = DaprClient::connect(sidecar.grpc_endpoint()).await.unwrap();
+        let get = GetConfigurationRequest { store_name: "settings".into(), ..Default::default() };
+        let items = dapr.get_configuration(get).await.unwrap().into_inner().items;
+        assert_eq!(items["colour"].value, "blue");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_input_binding_by_its_direction_asks_nobody() {
+    let directory = tempfile::tempdir().unwrap();
+    let wanted = component("wanted", "bindings.cron", &[("Schedule", "@every 1s"), ("direction", "output, Input")]);
+    let asked = component("asked", "bindings.cron", &[("schedule", "@every 1s"), ("direction", "output")]);
+    fs::write(directory.path().join("a.yaml"), format!("{wanted}---\n{asked}")).unwrap();
+    let (sender, mut seen) = mpsc::unbounded_channel();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let routes = tonic::service::Routes::new(AppCallbackServer::new(MuteApp(sender))).into_axum_router();
+    tokio::spawn(async move {
+        loop {
+            let (stream, _) = listener.accept().await.unwrap();
+            let server = auto::Builder::new(TokioExecutor::new()).http2_only();
+            let service = TowerToHyperService::new(routes.clone());
+            tokio::spawn(async move { server.serve_connection(TokioIo::new(stream), service).await });
+        }
+    });
+    let hub = Hub::builder().resources(directory.path(), true).unwrap().build();
+    let sidecar = hub.app("shop").app_port(port).app_protocol(AppProtocol::Grpc).start().await.unwrap();
+    // The list of bindings does not come.
+    tokio::time::timeout(Duration::from_secs(60), sidecar.ready()).await.unwrap();
+    for _ in 0..10 {
+        let called = tokio::time::timeout(Duration::from_secs(60), seen.recv()).await.unwrap();
+        assert_eq!(called.as_deref(), Some("wanted"));
+    }
+}
+
+#[tokio::test]
+async fn secrets_are_read_as_their_components_say() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("secrets.json");
+    fs::write(&file, r#"{"db": {"user": {"name": "u"}, "port": "1"}, "key": "k"}"#).unwrap();
+    let file = file.to_str().unwrap();
+    let resources = [
+        component("env", "secretstores.local.env", &[("prefix", "CARGO_PKG_")]),
+        component("flat", "secretstores.local.file", &[("SecretsFile", file), ("nestedSeparator", ".")]),
+        component("multi", "secretstores.local.file", &[("secretsFile", file), ("multiValued", "True")]),
+    ];
+    fs::write(directory.path().join("a.yaml"), resources.join("---\n")).unwrap();
+    let hub = Hub::builder().resources(directory.path(), true).unwrap().build();
+    let sidecar = hub.app("shop").start().await.unwrap();
+    let mut dapr = DaprClient::connect(sidecar.grpc_endpoint()).await.unwrap();
+    for (store, key, expected) in [
+        ("env", "NAME", &[("NAME", "tower-dapr")][..]),
+        ("flat", "db.user.name", &[("db.user.name", "u")]),
+        ("multi", "db", &[("port", "1"), ("user:name", "u")]),
+        ("multi", "key", &[("key", "k")]),
+    ] {
+        let get = GetSecretRequest { store_name: store.into(), key: key.into(), ..Default::default() };
+        let secret: BTreeMap<_, _> = dapr.get_secret(get).await.unwrap().into_inner().data.into_iter().collect();
+        let secret: Vec<_> = secret.iter().map(|(key, value)| (key.as_str(), value.as_str())).collect();
+        assert_eq!(secret, expected, "{store} {key}");
+    }
+    let get = GetBulkSecretRequest { store_name: "env".into(), ..Default::default() };
+    let all = dapr.get_bulk_secret(get).await.unwrap().into_inner().data;
+    assert_eq!(all["NAME"].secrets["NAME"], "tower-dapr");
+    assert!(!all.contains_key("PATH") && !all.contains_key("CARGO_PKG_NAME"));
+}
+
+#[tokio::test]
+async fn a_refusal_is_an_answer_by_any_word_for_no() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let app = Router::new().fallback(|| async { StatusCode::SERVICE_UNAVAILABLE });
+    tokio::spawn(async move { axum::serve(listener, app).await });
+    for (value, fails) in [("no", false), ("0", false), ("False", false), ("", true), ("Yes", true)] {
+        let directory = tempfile::tempdir().unwrap();
+        let web = component("web", "bindings.http", &[("URL", &url), ("errorIfNot2XX", value)]);
+        fs::write(directory.path().join("a.yaml"), web).unwrap();
+        let hub = Hub::builder().resources(directory.path(), true).unwrap().build();
+        let sidecar = hub.app("shop").start().await.unwrap();
+        let mut dapr = DaprClient::connect(sidecar.grpc_endpoint()).await.unwrap();
+        let get = InvokeBindingRequest { name: "web".into(), operation: "get".into(), ..Default::default() };
+        assert_eq!(dapr.invoke_binding(get).await.is_err(), fails, "{value:?}");
+    }
+}
+
+#[test]
+fn metadata_that_is_not_known_is_refused_if_strict() {
+    let directory = tempfile::tempdir().unwrap();
+    let (path, file) = (directory.path().join("a.yaml"), directory.path().join("secrets.json"));
+    fs::write(&file, "{}").unwrap();
+    let file = file.to_str().unwrap();
+    for (kind, own, unknown) in [
+        ("secretstores.local.env", ("prefix", "X"), "prefixes"),
+        ("secretstores.local.file", ("secretsFile", file), "nested"),
+        ("bindings.localstorage", ("rootPath", directory.path().to_str().unwrap()), "path"),
+        ("bindings.http", ("url", "http://127.0.0.1:1"), "securityToken"),
+        ("bindings.http", ("url", "http://127.0.0.1:1"), "responseTimeout"),
+        ("bindings.cron", ("schedule", "@daily"), "timezone"),
+    ] {
+        fs::write(&path, component("c", kind, &[own])).unwrap();
+        assert!(Hub::builder().resources(directory.path(), true).is_ok(), "{kind}");
+        fs::write(&path, component("c", kind, &[own, (unknown, "x")])).unwrap();
+        assert!(Hub::builder().resources(directory.path(), false).is_ok(), "{kind}");
+        let refused = Hub::builder().resources(directory.path(), true).unwrap_err().to_string();
+        let expected = format!("component \"c\": metadata \"{unknown}\" of a {kind} is not known here");
+        assert_eq!(refused, expected);
+    }
+}
+
 #[test]
 fn what_cannot_be_done_is_refused_and_named() {
     let refused = |text: &str, strict: bool| {
@@ -197,5 +318,59 @@ fn what_cannot_be_done_is_refused_and_named() {
         fs::write(&file, text).unwrap();
         let error = Hub::builder().configuration_file("settings", file).unwrap_err();
         assert_eq!(error.name(), "settings", "{text}");
+    }
+}
+
+// ===== helpers =====
+
+fn component(name: &str, kind: &str, metadata: &[(&str, &str)]) -> String {
+    let mut text = format!("kind: Component\nmetadata: {{name: {name}}}\nspec:\n  type: {kind}\n  metadata:\n");
+    for (name, value) in metadata {
+        text += &format!("    - {{name: {name}, value: \"{value}\"}}\n");
+    }
+    text
+}
+
+/// A gRPC app that does not say which bindings it wants, and tells the names of those that call.
+struct MuteApp(mpsc::UnboundedSender<String>);
+
+#[tonic::async_trait]
+impl AppCallback for MuteApp {
+    async fn list_input_bindings(&self, _: Request<()>) -> Result<Response<ListInputBindingsResponse>, Status> {
+        std::future::pending().await
+    }
+
+    async fn on_binding_event(
+        &self,
+        request: Request<BindingEventRequest>,
+    ) -> Result<Response<BindingEventResponse>, Status> {
+        let _ = self.0.send(request.into_inner().name);
+        Ok(Response::new(BindingEventResponse::default()))
+    }
+
+    async fn list_topic_subscriptions(
+        &self,
+        _: Request<()>,
+    ) -> Result<Response<ListTopicSubscriptionsResponse>, Status> {
+        Ok(Response::new(ListTopicSubscriptionsResponse::default()))
+    }
+
+    async fn on_invoke(&self, _: Request<InvokeRequest>) -> Result<Response<InvokeResponse>, Status> {
+        Err(Status::unimplemented(""))
+    }
+
+    async fn on_topic_event(&self, _: Request<TopicEventRequest>) -> Result<Response<TopicEventResponse>, Status> {
+        Err(Status::unimplemented(""))
+    }
+
+    async fn on_bulk_topic_event(
+        &self,
+        _: Request<TopicEventBulkRequest>,
+    ) -> Result<Response<TopicEventBulkResponse>, Status> {
+        Err(Status::unimplemented(""))
+    }
+
+    async fn on_job_event(&self, _: Request<JobEventRequest>) -> Result<Response<JobEventResponse>, Status> {
+        Err(Status::unimplemented(""))
     }
 }

@@ -1,7 +1,7 @@
 //! Which components a hub has.
 
 use std::collections::{BTreeMap, HashMap};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
 use tokio::sync::watch;
@@ -50,7 +50,8 @@ pub struct HubBuilder {
     pubsubs: Vec<String>,
     inbound_retries: HashMap<String, RetryPolicy>,
     secret_stores: BTreeMap<String, SecretStore>,
-    configuration_stores: BTreeMap<String, Option<ConfigurationFile>>,
+    /// Those of a file have one.
+    configuration_stores: BTreeMap<String, Option<PathBuf>>,
     lock_stores: Vec<String>,
     bindings: BTreeMap<String, Binding>,
     pub(super) declared: Vec<Declared>,
@@ -134,8 +135,12 @@ impl HubBuilder {
 
     /// Adds a secret store of type `secretstores.local.env`: the variables of this process, without `DAPR_*` and
     /// `APP_API_TOKEN`. A variable that is not set is an empty secret, as in daprd.
-    pub fn environment_secrets(mut self, name: impl Into<String>) -> Self {
-        self.secret_stores.insert(name.into(), SecretStore::Environment);
+    pub fn environment_secrets(self, name: impl Into<String>) -> Self {
+        self.environment(name.into(), String::new())
+    }
+
+    pub(super) fn environment(mut self, name: String, prefix: String) -> Self {
+        self.secret_stores.insert(name, SecretStore::Environment { prefix });
         self
     }
 
@@ -143,10 +148,20 @@ impl HubBuilder {
     ///
     /// # Errors
     /// When the file cannot be read, is no JSON object, or has an array in it.
-    pub fn secrets_file(mut self, name: impl Into<String>, path: impl AsRef<Path>) -> Result<Self, ComponentError> {
-        let name = name.into();
+    pub fn secrets_file(self, name: impl Into<String>, path: impl AsRef<Path>) -> Result<Self, ComponentError> {
+        self.secrets_json(name.into(), path.as_ref(), ":", false)
+    }
+
+    pub(super) fn secrets_json(
+        mut self,
+        name: String,
+        path: &Path,
+        separator: &str,
+        is_multi_valued: bool,
+    ) -> Result<Self, ComponentError> {
         let text = std::fs::read(path).map_err(|error| ComponentError::new(&name, error))?;
-        let store = SecretStore::of_json(&text).map_err(|reason| ComponentError::new(&name, reason))?;
+        let store = SecretStore::of_json(&text, separator, is_multi_valued);
+        let store = store.map_err(|reason| ComponentError::new(&name, reason))?;
         self.secret_stores.insert(name, store);
         Ok(self)
     }
@@ -168,9 +183,9 @@ impl HubBuilder {
         name: impl Into<String>,
         path: impl AsRef<Path>,
     ) -> Result<Self, ComponentError> {
-        let name = name.into();
-        let file = ConfigurationFile::open(path.as_ref()).map_err(|reason| ComponentError::new(&name, reason))?;
-        self.configuration_stores.insert(name, Some(file));
+        let (name, path) = (name.into(), path.as_ref());
+        ConfigurationFile::check(path).map_err(|reason| ComponentError::new(&name, reason))?;
+        self.configuration_stores.insert(name, Some(path.to_owned()));
         Ok(self)
     }
 
@@ -230,9 +245,10 @@ impl HubBuilder {
     }
 
     /// Adds what the `*.yaml` and `*.yml` files of a directory describe: components, subscriptions, and of resiliency the
-    /// inbound retries of pubsub components. State of type `state.sqlite` is in its file. Components of another type than this sidecar has are kept in memory, or
-    /// ignored if there is no such building block, with a warning; if `strict`, they are refused. The scopes of components
-    /// are not read: a hub's components are for all its apps.
+    /// inbound retries of pubsub components. State of type `state.sqlite` is in its file. Components of another type than this
+    /// sidecar has are kept in memory, or ignored if there is no such building block, and metadata that it does not read is
+    /// ignored, both with a warning; if `strict`, they are refused. The scopes of components are not read: a hub's
+    /// components are for all its apps.
     ///
     /// # Errors
     /// When a file cannot be read or is no YAML, or a resource says something that cannot be done.
@@ -263,9 +279,9 @@ impl HubBuilder {
         });
         let shutdown = CancellationToken::new();
         let mut configuration_files = Vec::new();
-        let configurations = self.configuration_stores.into_iter().map(|(name, file)| {
+        let configurations = self.configuration_stores.into_iter().map(|(name, path)| {
             let store = Arc::new(ConfigurationStore::default());
-            if let Some(file) = file {
+            if let Some(file) = path.map(ConfigurationFile::new) {
                 file.refresh(&store);
                 configuration_files.push((file, Arc::clone(&store)));
             }

@@ -219,6 +219,7 @@ mod state_store;
 mod stats;
 mod tasks;
 mod trace;
+mod truth;
 
 pub use self::app_channel::AppProtocol;
 pub use self::builder::SidecarBuilder;

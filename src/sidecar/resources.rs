@@ -13,6 +13,7 @@ use super::error::ComponentError;
 use super::hub_builder::HubBuilder;
 use super::pubsub::{RetryPolicy, Subscription};
 use super::state_store::SqliteSettings;
+use super::truth::is_truthy;
 
 #[derive(Deserialize)]
 #[serde(default)]
@@ -88,21 +89,32 @@ fn component(
 ) -> Result<HubBuilder, ComponentError> {
     let kind = spec.get("type").and_then(Value::as_str).unwrap_or_default();
     let metadata = metadata_of(spec);
-    let text = |key: &str| metadata.get(key).cloned().unwrap_or_default();
+    check_names(&name, kind, &metadata, strict)?;
+    // The names in any case, and an empty value is none, as daprd has it.
+    let given = |key: &str| {
+        let value = metadata.iter().find_map(|(name, value)| name.eq_ignore_ascii_case(key).then_some(value));
+        value.filter(|value| !value.is_empty()).cloned()
+    };
+    let text = |key: &str| given(key).unwrap_or_default();
+    let flag = |key: &str, default: bool| given(key).map_or(default, |value| is_truthy(&value));
     match kind {
         "state.sqlite" | "state.sqlite3" => {
             let settings = SqliteSettings::of_metadata(&metadata, strict);
             let settings = settings.map_err(|reason| ComponentError::new(&name, reason))?;
             let hub = hub.sqlite(name.clone(), settings)?;
-            return if text("actorStateStore") == "true" { actor_store(hub, name) } else { Ok(hub) };
+            return if flag("actorStateStore", false) { actor_store(hub, name) } else { Ok(hub) };
         }
-        "secretstores.local.env" => return Ok(hub.environment_secrets(name)),
-        "secretstores.local.file" => return hub.secrets_file(name, text("secretsFile")),
+        "secretstores.local.env" => return Ok(hub.environment(name, text("prefix"))),
+        "secretstores.local.file" => {
+            let (path, separator) = (text("secretsFile"), given("nestedSeparator"));
+            let separator = separator.as_deref().unwrap_or(":");
+            return hub.secrets_json(name, Path::new(&path), separator, flag("multiValued", false));
+        }
         "bindings.localstorage" => return hub.local_storage(name, text("rootPath")),
-        "bindings.http" => return hub.http_output(name, text("url"), text("errorIfNot2XX") != "false"),
+        "bindings.http" => return hub.http_output(name, text("url"), flag("errorIfNot2XX", true)),
         "bindings.cron" => {
-            let route = metadata.get("route").cloned();
-            return hub.cron_input(name, &text("schedule"), route, text("direction") == "input");
+            let is_wanted = text("direction").split(',').any(|one| one.trim().eq_ignore_ascii_case("input"));
+            return hub.cron_input(name, &text("schedule"), given("route"), is_wanted);
         }
         _ => {}
     }
@@ -115,17 +127,41 @@ fn component(
         tracing::warn!(name, kind, "a component of a type that is not known here is kept in memory, or ignored");
     }
     Ok(match block {
-        "state" if text("actorStateStore") == "true" => actor_store(hub, name)?,
+        "state" if flag("actorStateStore", false) => actor_store(hub, name)?,
         "state" => hub.state_store(name),
         "pubsub" => hub.pubsub(name),
-        "configuration" if metadata.contains_key("itemsFile") => {
-            return hub.configuration_file(name, text("itemsFile"));
-        }
-        "configuration" => hub.configuration_store(name),
+        "configuration" => match given("itemsFile") {
+            Some(path) => return hub.configuration_file(name, path),
+            None => hub.configuration_store(name),
+        },
         "lock" => hub.lock_store(name),
         "secretstores" => hub.secrets(name, Vec::<(String, String)>::new()),
         _ => hub,
     })
+}
+
+/// Checks the names of metadata of the types that read some, but for `state.sqlite`, which checks its own.
+fn check_names(
+    component: &str,
+    kind: &str,
+    metadata: &BTreeMap<String, String>,
+    strict: bool,
+) -> Result<(), ComponentError> {
+    let known: &[&str] = match kind {
+        "secretstores.local.env" => &["prefix"],
+        "secretstores.local.file" => &["secretsFile", "nestedSeparator", "multiValued"],
+        "bindings.localstorage" => &["rootPath", "direction"],
+        "bindings.http" => &["url", "errorIfNot2XX", "direction"],
+        "bindings.cron" => &["schedule", "route", "direction"],
+        _ => return Ok(()),
+    };
+    for name in metadata.keys().filter(|name| !known.iter().any(|known| name.eq_ignore_ascii_case(known))) {
+        if strict {
+            return Err(ComponentError::new(component, format!("metadata {name:?} of a {kind} is not known here")));
+        }
+        tracing::warn!(component, kind, name, "metadata that is not known here is ignored");
+    }
+    Ok(())
 }
 
 /// There is one store for the state of actors.

@@ -18,6 +18,7 @@ use crate::sidecar::app_channel::AppChannel;
 use crate::sidecar::grpc::MAX_MESSAGE;
 use crate::sidecar::hub::HubState;
 use crate::sidecar::trace::TRACEPARENT;
+use crate::sidecar::truth::is_truthy;
 use crate::sidecar::{headers, method, trace};
 
 /// daprd's built-in retry where no app hosts an actor.
@@ -184,16 +185,10 @@ async fn read(path: &str, response: Response<Incoming>) -> Result<Answer, String
         }
     }
     let is_error = parts.headers.contains_key(ERROR);
-    let cancels = parts.headers.get(CANCEL).is_some_and(is_truthy);
+    let cancels = parts.headers.get(CANCEL).is_some_and(|value| value.to_str().is_ok_and(is_truthy));
     headers::remove_hop_by_hop(&mut parts.headers);
     parts.headers.remove(CONTENT_LENGTH);
     Ok(Answer { headers: parts.headers, body, cancels: cancels && !is_error })
-}
-
-/// `dapr/kit:strings`.
-fn is_truthy(value: &HeaderValue) -> bool {
-    let truths = ["y", "yes", "true", "t", "on", "1"];
-    value.to_str().is_ok_and(|text| truths.iter().any(|truth| text.trim().eq_ignore_ascii_case(truth)))
 }
 
 // ===== impl FailureKind =====

@@ -13,6 +13,7 @@ use hyper_util::rt::TokioExecutor;
 
 use super::{Operation, Outcome};
 use crate::sidecar::headers;
+use crate::sidecar::truth::is_truthy;
 
 const JSON: HeaderValue = HeaderValue::from_static("application/json; charset=utf-8");
 
@@ -42,9 +43,8 @@ impl HttpOutput {
     }
 
     pub(super) async fn invoke(&self, operation: Operation) -> Outcome {
-        let fails = |text: &str| matches!(text.to_ascii_lowercase().as_str(), "y" | "yes" | "true" | "t" | "on" | "1");
         let error_if_not_2xx = match operation.metadata.get("errorIfNot2XX").filter(|text| !text.is_empty()) {
-            Some(text) => fails(text),
+            Some(text) => is_truthy(text),
             None => self.error_if_not_2xx,
         };
         let request = match self.request(operation) {

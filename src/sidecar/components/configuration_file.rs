@@ -32,12 +32,16 @@ struct Last {
 // ===== impl ConfigurationFile =====
 
 impl ConfigurationFile {
+    /// Not read before it is [refreshed](Self::refresh).
+    pub(in crate::sidecar) fn new(path: PathBuf) -> Self {
+        Self { path, last: Arc::default() }
+    }
+
     /// # Errors
     /// When the file cannot be read, or is not an object of scalars.
-    pub(in crate::sidecar) fn open(path: &Path) -> Result<Self, String> {
+    pub(in crate::sidecar) fn check(path: &Path) -> Result<(), String> {
         let text = fs::read(path).map_err(|error| format!("{}: {error}", path.display()))?;
-        parse(&text)?;
-        Ok(Self { path: path.to_owned(), last: Arc::default() })
+        parse(&text).map(drop)
     }
 
     /// Brings what changed in the file since the last time into the store. Items that were set otherwise stay.
