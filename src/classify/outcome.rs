@@ -125,11 +125,13 @@ impl Classifier {
         if let Some(code) = self.code {
             return code;
         }
-        match ending {
-            Ending::Complete => self.status.map_or(Code::Unknown, code_of_http_status),
-            Ending::Failed(failure) => failure.code(),
-            Ending::Cancelled => Code::Cancelled,
-            Ending::Panicked => Code::Unknown,
+        match (self.status, ending) {
+            (_, Ending::Panicked) => Code::Unknown,
+            // No answer of gRPC's: the head has said it all, however much of the body was read.
+            (Some(status), _) if status != StatusCode::OK => code_of_http_status(status),
+            (_, Ending::Complete) => Code::Unknown,
+            (_, Ending::Failed(failure)) => failure.code(),
+            (_, Ending::Cancelled) => Code::Cancelled,
         }
     }
 
@@ -185,7 +187,8 @@ impl Outcome {
         self.status
     }
 
-    /// The gRPC code: from the trailers or the head, else what the way it ended means. `None` for plain HTTP.
+    /// The gRPC code: from the trailers or the head, else what an HTTP status other than 200 means, else the way it
+    /// ended. `None` for plain HTTP.
     #[must_use]
     pub fn grpc_code(&self) -> Option<Code> {
         self.code

@@ -137,6 +137,11 @@ fn an_end_before_the_answer_has_a_name() {
     assert_eq!(end(Http, Client, Some(200), Ending::Cancelled), None, "the client has its answer");
     assert_eq!(end(Grpc, Client, Some(200), Ending::Cancelled), Some("CANCELLED"));
     assert_eq!(end(Grpc, Server, Some(200), Ending::Cancelled), None, "the caller went away");
+    let broken = Ending::Failed(Failure::of(&tonic::Status::internal("")));
+    for ending in [Ending::Complete, Ending::Cancelled, broken] {
+        assert_eq!(end(Grpc, Client, Some(503), ending), Some("UNAVAILABLE"), "the head has said it all");
+        assert_eq!(end(Grpc, Server, Some(503), ending), Some("UNAVAILABLE"));
+    }
     for protocol in [Http, Grpc] {
         for side in [Client, Server] {
             assert_eq!(end(protocol, side, None, Ending::Panicked), Some("panic"));
