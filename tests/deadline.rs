@@ -19,14 +19,14 @@ use http_body::Frame;
 use http_body_util::{BodyExt, StreamBody};
 use tokio::time::Instant;
 use tonic::{Code, body::Body};
-use tower::{Layer, ServiceBuilder, ServiceExt};
+use tower::{Layer, Service, ServiceBuilder, ServiceExt};
 use tower_dapr::{
-    deadline::{Deadline, DeadlineExceeded, DeadlineLayer, LastFailure, parse_grpc_timeout},
-    retry::{Backoff, RetryLayer, RetryPolicy},
+    deadline::{Deadline, DeadlineExceeded, DeadlineLayer, LastFailure, WithDeadline, parse_grpc_timeout},
+    retry::{Backoff, Retry, RetryLayer, RetryPolicy},
 };
 
 use busy::keep_busy;
-use script::{Answer, Handle, code, dapr, frames, grpc, http};
+use script::{Answer, BoxError, Handle, code, dapr, frames, grpc, http};
 
 const SECOND: Duration = Duration::from_secs(1);
 const MS: Duration = Duration::from_millis(1);
@@ -233,6 +233,50 @@ async fn a_retry_that_would_come_too_late_is_reported_at_once() {
     let last = find::<LastFailure>(&status).unwrap();
     assert_eq!(last.code(), "UNAVAILABLE");
     assert!(status.message().contains("no sidecar"), "{status}");
+}
+
+/// Three calls with clones of one deadline: it leaves no time to try the first again, the second is well, and the third
+/// hangs.
+async fn share_a_deadline<S, B>(outer: impl Fn(Retries) -> S) -> [Result<Code, BoxError>; 3]
+where
+    S: Service<Request<Body>, Response = http::Response<B>, Error = BoxError>,
+    B: http_body::Body<Error: std::fmt::Debug> + Unpin,
+{
+    let inner = Handle::new(|n, _| match n {
+        0 => Answer::grpc_with(Code::Unavailable, "", &[("grpc-retry-pushback-ms", "9000")]),
+        1 => Answer::ok(),
+        _ => Answer::hang(),
+    });
+    let attempt = DeadlineLayer::per_attempt(9 * SECOND).layer(inner);
+    let retries = RetryLayer::new(RetryPolicy::new()).layer(attempt);
+    let deadline = Deadline::after(SECOND);
+    let call = async || {
+        let mut request = get();
+        request.extensions_mut().insert(deadline.clone());
+        Ok(code(outer(retries.clone()).oneshot(request).await?).await)
+    };
+    [call().await, call().await, call().await]
+}
+
+type Retries = Retry<WithDeadline<Handle>>;
+
+/// A caller may hand one deadline to all calls of a task.
+#[tokio::test(start_paused = true)]
+async fn what_one_call_gives_up_says_nothing_about_another_with_the_same_deadline() {
+    let exceeded = |call: &Result<Code, BoxError>| {
+        let exceeded = call.as_ref().unwrap_err().downcast_ref::<DeadlineExceeded>().unwrap();
+        exceeded.last_failure().map(LastFailure::code)
+    };
+    let calls = share_a_deadline(|retries| DeadlineLayer::per_call(None).layer(retries)).await;
+    assert_eq!(exceeded(&calls[0]), Some("UNAVAILABLE"));
+    assert_eq!(*calls[1].as_ref().unwrap(), Code::Ok);
+    assert_eq!(exceeded(&calls[2]), Some("DEADLINE_EXCEEDED"));
+
+    // A layer for attempts does not speak for the call.
+    let calls = share_a_deadline(|retries| retries).await;
+    assert_eq!(*calls[0].as_ref().unwrap(), Code::Unavailable);
+    assert_eq!(*calls[1].as_ref().unwrap(), Code::Ok);
+    assert_eq!(exceeded(&calls[2]), None);
 }
 
 #[tokio::test(start_paused = true)]

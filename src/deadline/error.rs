@@ -32,7 +32,7 @@ impl DeadlineExceeded {
         Self { status, last }
     }
 
-    /// How the last attempt failed, if one did before time ran out.
+    /// How the last attempt failed, if one did before time ran out. Only a layer for the whole call is told of it.
     #[must_use]
     pub fn last_failure(&self) -> Option<&LastFailure> {
         self.last.as_ref()

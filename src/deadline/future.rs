@@ -9,7 +9,7 @@ use pin_project_lite::pin_project;
 use tokio::time::{Sleep, sleep_until};
 use tonic::codegen::StdError;
 
-use super::{Deadline, DeadlineExceeded, ResponseBody};
+use super::{Deadline, DeadlineExceeded, ResponseBody, layer::Scope};
 use crate::{classify::chain, timer::poll_elapsed};
 
 pin_project! {
@@ -21,13 +21,14 @@ pin_project! {
         #[pin]
         sleep: Option<Sleep>,
         deadline: Option<Deadline>,
+        scope: Scope,
     }
 }
 
 impl<F> ResponseFuture<F> {
-    pub(super) fn new(inner: F, deadline: Option<Deadline>) -> Self {
+    pub(super) fn new(inner: F, deadline: Option<Deadline>, scope: Scope) -> Self {
         let sleep = deadline.as_ref().map(|deadline| sleep_until(deadline.instant()));
-        Self { inner, sleep, deadline }
+        Self { inner, sleep, deadline, scope }
     }
 }
 
@@ -55,7 +56,7 @@ where
         };
         match result {
             // A retry that could not come in time: what the caller waited for is the call, not this attempt.
-            _ if deadline.was_given_up() => Poll::Ready(Err(exceeded(&deadline))),
+            _ if *this.scope == Scope::Call && deadline.was_given_up() => Poll::Ready(Err(exceeded(&deadline))),
             // tonic enforces the header too, by a timer that may be first by a tick, and calls it CANCELLED.
             Err(error) if is_tonic_timeout(&*error) => Poll::Ready(Err(exceeded(&deadline))),
             Err(error) => Poll::Ready(Err(error)),

@@ -58,7 +58,7 @@ where
     fn call(&mut self, request: Request<ReqBody>) -> Self::Future {
         let (mut head, body) = request.into_parts();
         let deadline = self.settings.set(&mut head);
-        ResponseFuture::new(self.inner.call(Request::from_parts(head, body)), deadline)
+        ResponseFuture::new(self.inner.call(Request::from_parts(head, body)), deadline, self.settings.scope)
     }
 }
 
@@ -79,9 +79,12 @@ impl DeadlineLayer {
         if protocol == Protocol::Grpc {
             head.headers.insert(GRPC_TIMEOUT, grpc_timeout(deadline.remaining()));
         }
-        if self.scope == Scope::Call {
-            head.extensions.insert(deadline.clone());
+        if self.scope == Scope::Attempt {
+            return Some(deadline);
         }
+        // The retries inside tell of this call by what they find here.
+        let deadline = deadline.of_one_call();
+        head.extensions.insert(deadline.clone());
         Some(deadline)
     }
 }

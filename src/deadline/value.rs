@@ -1,5 +1,5 @@
 use std::{
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
@@ -17,7 +17,8 @@ const FAR: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
 /// The time by which a call must be over, all its attempts and waits included.
 ///
 /// Travels in the request's extensions from layer to layer. [`DeadlineLayer`](super::DeadlineLayer) puts it there;
-/// [`Retry`](crate::retry::Retry) starts no attempt after it. A caller may put one in as well: the earlier one counts.
+/// [`Retry`](crate::retry::Retry) starts no attempt after it. A caller may put one in as well, and clones of it into
+/// other calls: the earlier one counts.
 ///
 /// ```
 /// use std::time::Duration;
@@ -32,7 +33,8 @@ const FAR: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
 #[derive(Debug, Clone)]
 pub struct Deadline {
     at: Instant,
-    story: Arc<Mutex<Story>>,
+    /// Of the call that a layer made it for. A caller's own has none: several calls may share it.
+    story: Option<Arc<Mutex<Story>>>,
 }
 
 /// What the call's attempts came to, for the one who has to report that time ran out.
@@ -46,7 +48,7 @@ impl Deadline {
     /// At this point of tokio's clock.
     #[must_use]
     pub fn at(at: Instant) -> Self {
-        Self { at, story: Arc::default() }
+        Self { at, story: None }
     }
 
     /// After this time, from now.
@@ -92,6 +94,11 @@ impl Deadline {
         }
     }
 
+    /// The same point of time, for one call: what is told by the layers inside, nobody else hears.
+    pub(super) fn of_one_call(&self) -> Self {
+        Self { at: self.at, story: Some(Arc::default()) }
+    }
+
     /// Is there time for something after this wait?
     pub(crate) fn leaves(&self, wait: Duration) -> bool {
         Instant::now().checked_add(wait).is_some_and(|then| then < self.at)
@@ -99,23 +106,27 @@ impl Deadline {
 
     /// An attempt failed.
     pub(crate) fn note(&self, code: &'static str, message: Option<&str>) {
-        self.story().last = Some(LastFailure::new(code, message));
+        if let Some(mut story) = self.story() {
+            story.last = Some(LastFailure::new(code, message));
+        }
     }
 
     /// There was no time left for another attempt.
     pub(crate) fn give_up(&self) {
-        self.story().gave_up = true;
+        if let Some(mut story) = self.story() {
+            story.gave_up = true;
+        }
     }
 
     pub(super) fn was_given_up(&self) -> bool {
-        self.story().gave_up
+        self.story().is_some_and(|story| story.gave_up)
     }
 
     pub(super) fn last_failure(&self) -> Option<LastFailure> {
-        self.story().last.clone()
+        self.story().and_then(|story| story.last.clone())
     }
 
-    fn story(&self) -> std::sync::MutexGuard<'_, Story> {
-        self.story.lock().unwrap_or_else(PoisonError::into_inner)
+    fn story(&self) -> Option<MutexGuard<'_, Story>> {
+        self.story.as_ref().map(|story| story.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
