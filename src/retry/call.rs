@@ -213,16 +213,16 @@ impl<S, B: ReplayableBody> Call<S, B> {
         }
         attributes
     }
+}
 
-    /// The call is over after so many retries.
-    fn finish(&self) {
-        let retries = u64::from(self.progress.retries);
-        match self.method() {
-            Some(method) => {
-                self.settings.instruments().retries.record(retries, &[KeyValue::new(semconv::RPC_METHOD, method)]);
-            }
-            None => self.settings.instruments().retries.record(retries, &[]),
+/// The call is over after so many retries, also if its caller has given it up.
+impl<S, B: ReplayableBody> Drop for Call<S, B> {
+    fn drop(&mut self) {
+        if self.progress.retries == 0 {
+            return;
         }
+        let method = self.method().map(|method| KeyValue::new(semconv::RPC_METHOD, method));
+        self.settings.instruments().retries.record(self.progress.retries.into(), method.as_slice());
     }
 }
 
@@ -268,9 +268,6 @@ where
             Some(more) => next = more,
             None => break,
         }
-    }
-    if call.progress.retries > 0 {
-        call.finish();
     }
     result
 }

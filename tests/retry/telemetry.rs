@@ -1,5 +1,7 @@
 //! What spans and metrics say about retries.
 
+use std::time::Duration;
+
 use dapr::dapr::proto::runtime::v1::GetStateRequest;
 use http::Request;
 use http_body_util::BodyExt;
@@ -7,6 +9,7 @@ use opentelemetry::trace::SpanKind;
 use tonic::{Code, body::Body};
 use tower::{Layer, ServiceBuilder, ServiceExt};
 use tower_dapr::{
+    deadline::DeadlineLayer,
     retry::{Budget, Retried, RetryLayer, RetryPolicy, is_retry},
     rpc::{Rpc, Safety, Streaming},
     testing::MetricRecorder,
@@ -116,6 +119,25 @@ async fn attempts_retries_waits_and_the_empty_budget_are_counted() {
     assert_eq!(delays[0].attribute_str("dapr.component.name"), Some("statestore"));
     let exhausted = metrics.counter("dapr.client.retry.budget.exhausted");
     assert_eq!(exhausted[0].value(), 1.0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_that_is_cut_short_has_its_retries_counted_too() {
+    let metrics = MetricRecorder::new();
+    let layer = RetryLayer::new(RetryPolicy::new()).with_meter_provider(&metrics.provider("app"));
+    // The deadline ends the first call in its first retry, the second call in its only attempt.
+    let inner = Handle::new(|n, _| if n == 0 { Answer::grpc(Code::Unavailable) } else { Answer::hang() });
+    let stack = ServiceBuilder::new()
+        .layer(DeadlineLayer::per_call(Duration::from_secs(5)))
+        .layer(layer)
+        .service(inner.clone());
+    for calls in [2, 3] {
+        stack.clone().oneshot(get()).await.unwrap_err();
+        assert_eq!(inner.calls(), calls);
+        let retries = metrics.histogram("dapr.client.retries");
+        assert_eq!((retries.len(), retries[0].count(), retries[0].sum()), (1, 1, 1.0));
+        assert_eq!(retries[0].attribute_str("rpc.method"), Some(METHOD));
+    }
 }
 
 #[tokio::test(start_paused = true)]
