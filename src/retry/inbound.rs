@@ -2,9 +2,13 @@ use std::{collections::BTreeSet, fmt, sync::Arc, time::Duration};
 
 use http::{HeaderMap, Response, StatusCode, header::CONTENT_TYPE, response};
 use serde::Deserialize;
+use tonic::Code;
 
 use super::{Backoff, Budget, RetryPolicy};
-use crate::classify::Protocol;
+use crate::{
+    classify::Protocol,
+    rpc::{Rpc, Streaming},
+};
 
 /// The longest response body that a verdict may look at, in bytes.
 pub(super) const MAX_VERDICT: usize = 1024;
@@ -29,7 +33,8 @@ pub struct InboundRetry {
     pub(super) policy: RetryPolicy,
     pub(super) within: Duration,
     except: BTreeSet<Box<str>>,
-    verdict: Verdict,
+    /// The user's. Else it is that of [`asks_for_retry`].
+    verdict: Option<Verdict>,
 }
 
 type Verdict = Arc<dyn Fn(&response::Parts, &[u8]) -> bool + Send + Sync>;
@@ -42,7 +47,7 @@ impl InboundRetry {
             policy: RetryPolicy::new().with_max_body(4 * 1024 * 1024),
             within: Duration::from_secs(5),
             except: BTreeSet::new(),
-            verdict: Arc::new(asks_for_retry),
+            verdict: None,
         }
     }
 
@@ -102,10 +107,11 @@ impl InboundRetry {
     /// [`asks_for_retry`].
     ///
     /// The body is there if it is JSON of at most 1 KiB, or the first frame of a gRPC answer; else it is empty. What a
-    /// handler's answer carries in its extensions is in the head's.
+    /// handler's answer carries in its extensions is in the head's. Of gRPC it is asked about what the sidecar calls
+    /// (`AppCallback`), bindings, jobs and invocations too, and about no service of the app's own.
     #[must_use]
     pub fn with_verdict(mut self, verdict: impl Fn(&response::Parts, &[u8]) -> bool + Send + Sync + 'static) -> Self {
-        self.verdict = Arc::new(verdict);
+        self.verdict = Some(Arc::new(verdict));
         self
     }
 
@@ -113,11 +119,23 @@ impl InboundRetry {
         self.except.is_empty() || !self.except.contains(path)
     }
 
+    /// Can an answer to this call over gRPC ask for another run? By default that to an event only; to a verdict of the
+    /// user's, that to any call of the sidecar's. Those of the app's own services have a meaning that is not known
+    /// here.
+    pub(super) fn covers_rpc(&self, rpc: &Rpc) -> bool {
+        rpc.service().starts_with("dapr.proto.runtime.v1.AppCallback")
+            && rpc.streaming() == Streaming::Unary
+            && (self.verdict.is_some() || rpc.method() == "OnTopicEvent")
+    }
+
     pub(super) fn asks<B>(&self, response: &mut Response<B>, body: &[u8]) -> bool {
         // Lent to the verdict as what it can be shown as, and put back.
         let (head, ()) = Response::new(()).into_parts();
         let head = swap_head(response, head);
-        let asks = (self.verdict)(&head, body);
+        let asks = match &self.verdict {
+            Some(verdict) => verdict(&head, body),
+            None => asks_for_retry(&head, body),
+        };
         swap_head(response, head);
         asks
     }
@@ -142,9 +160,10 @@ impl fmt::Debug for InboundRetry {
 /// Does a subscriber's answer ask for the same event again?
 ///
 /// * HTTP: a 5xx status, or a 2xx with the JSON body `{"status":"RETRY"}`.
-/// * gRPC `OnTopicEvent`: `TopicEventResponse { status: RETRY }`.
+/// * gRPC `OnTopicEvent`: `TopicEventResponse { status: RETRY }`, or one of the statuses that are a server's own fault
+///   in the head: `UNAVAILABLE`, `INTERNAL`, `UNKNOWN`, `DEADLINE_EXCEEDED`, `DATA_LOSS`.
 ///
-/// The answer to a bulk delivery never does: what succeeded of it would be done again.
+/// What a bulk delivery's answer says of its entries never does: what succeeded of it would be done again.
 #[must_use]
 pub fn asks_for_retry(head: &response::Parts, body: &[u8]) -> bool {
     #[derive(Deserialize)]
@@ -154,14 +173,22 @@ pub fn asks_for_retry(head: &response::Parts, body: &[u8]) -> bool {
     }
 
     match Protocol::of(&head.headers) {
-        // One message, not compressed, with field 1 (a number) = 1.
-        Protocol::Grpc => body == b"\0\0\0\0\x02\x08\x01",
+        Protocol::Grpc => match head.headers.get("grpc-status") {
+            Some(code) => is_own_fault(Code::from_bytes(code.as_bytes())),
+            // One message, not compressed, with field 1 (a number) = 1.
+            None => body == b"\0\0\0\0\x02\x08\x01",
+        },
         Protocol::Http if head.status.is_server_error() => true,
         Protocol::Http if head.status.is_success() => {
             serde_json::from_slice(body).is_ok_and(|answer: Answer<'_>| answer.status == "RETRY")
         }
         Protocol::Http => false,
     }
+}
+
+/// What gRPC has for a 5xx. Not `UNIMPLEMENTED`: there is no handler.
+const fn is_own_fault(code: Code) -> bool {
+    matches!(code, Code::Unavailable | Code::Internal | Code::Unknown | Code::DeadlineExceeded | Code::DataLoss)
 }
 
 /// Puts this head on a response, and gives what it had.
@@ -209,6 +236,12 @@ mod tests {
         assert!(asks_for_retry(&head(200, "application/grpc"), b"\0\0\0\0\x02\x08\x01"));
         assert!(!asks_for_retry(&head(200, "application/grpc"), b"\0\0\0\0\x02\x08\x02"));
         assert!(!asks_for_retry(&head(200, "application/grpc"), b"\0\0\0\0\0"));
+        for code in 0..17 {
+            let mut head = head(200, "application/grpc");
+            head.headers.insert("grpc-status", code.into());
+            // UNKNOWN, DEADLINE_EXCEEDED, INTERNAL, UNAVAILABLE, DATA_LOSS.
+            assert_eq!(asks_for_retry(&head, b""), [2, 4, 13, 14, 15].contains(&code), "{code}");
+        }
     }
 
     #[test]

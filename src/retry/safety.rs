@@ -182,9 +182,13 @@ impl Plan {
         if !retry.covers(request.uri().path()) || request.extensions().get::<NotIdempotent>().is_some() {
             return None;
         }
+        let (protocol, rpc) = (Protocol::of(request.headers()), Rpc::lookup(request.uri().path()));
+        if protocol == Protocol::Grpc && !rpc.is_some_and(|rpc| retry.covers_rpc(rpc)) {
+            return None;
+        }
         let plan = Self {
-            protocol: Protocol::of(request.headers()),
-            rpc: Rpc::lookup(request.uri().path()),
+            protocol,
+            rpc,
             // That it may run again is what switching this on says.
             safety: Safety::IdempotentWrite,
             look_into_body: false,

@@ -149,15 +149,24 @@ async fn each_run_is_a_call_of_the_layers_inside() {
     assert_eq!(runs.load(SeqCst), 3);
 }
 
+/// `TopicEventResponse { status: RETRY }`, and what any other message with a 1 in its first field looks like.
+fn grpc_again() -> Answer {
+    let data = http_body::Frame::data(bytes::Bytes::from_static(b"\0\0\0\0\x02\x08\x01"));
+    let trailers = http::HeaderMap::from_iter([("grpc-status".parse().unwrap(), "0".parse().unwrap())]);
+    Answer::body(frames([Ok(data), Ok(http_body::Frame::trailers(trailers))]))
+}
+
+/// How often a gRPC method runs that always answers so.
+async fn runs(retry: InboundRetry, path: &str, answer: impl Fn() -> Answer + Send + Sync + 'static) -> usize {
+    let inner = Handle::new(move |_, _| answer());
+    let _ = RetryLayer::inbound(retry).layer(inner.clone()).oneshot(grpc(path, &())).await.unwrap();
+    inner.calls()
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_grpc_subscriber_is_understood_too() {
-    let retry = || {
-        let data = http_body::Frame::data(bytes::Bytes::from_static(b"\0\0\0\0\x02\x08\x01"));
-        let trailers = http::HeaderMap::from_iter([("grpc-status".parse().unwrap(), "0".parse().unwrap())]);
-        Answer::body(frames([Ok(data), Ok(http_body::Frame::trailers(trailers))]))
-    };
     let request = || grpc("/dapr.proto.runtime.v1.AppCallback/OnTopicEvent", &());
-    let inner = Handle::new(move |_, _| retry());
+    let inner = Handle::new(|_, _| grpc_again());
     let response = RetryLayer::inbound(policy()).layer(inner.clone()).oneshot(request()).await.unwrap();
     let body = response.into_body().collect().await.unwrap();
     assert_eq!(body.trailers().unwrap()["grpc-status"], "0");
@@ -168,4 +177,41 @@ async fn a_grpc_subscriber_is_understood_too() {
     let inner = Handle::new(|_, _| Answer::message_then(Code::Ok));
     let _ = RetryLayer::inbound(policy()).layer(inner.clone()).oneshot(request()).await.unwrap();
     assert_eq!(inner.calls(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_grpc_subscriber_that_fails_is_run_again() {
+    for (code, expected) in [
+        (Code::Unavailable, 3),
+        (Code::Internal, 3),
+        (Code::Unknown, 3),
+        (Code::DeadlineExceeded, 3),
+        (Code::DataLoss, 3),
+        (Code::Unimplemented, 1),
+        (Code::NotFound, 1),
+    ] {
+        let failed = move || Answer::trailers_only(code, &[]);
+        let path = "/dapr.proto.runtime.v1.AppCallback/OnTopicEvent";
+        assert_eq!(runs(policy(), path, failed).await, expected, "{code:?}");
+        assert_eq!(runs(policy().except(path), path, failed).await, 1, "{code:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn only_an_events_answer_over_grpc_can_ask_for_another_run() {
+    let failed = || Answer::trailers_only(Code::Unavailable, &[]);
+    for path in [
+        "/shop.Stock/Reserve",
+        "/shop.AppCallback/OnTopicEvent",
+        "/dapr.proto.runtime.v1.AppCallback/OnInvoke",
+        "/dapr.proto.runtime.v1.AppCallback/OnBulkTopicEvent",
+        "/dapr.proto.runtime.v1.Dapr/GetState",
+    ] {
+        assert_eq!(runs(policy(), path, grpc_again).await, 1, "{path}");
+        assert_eq!(runs(policy(), path, failed).await, 1, "{path}");
+    }
+    // A verdict of the app's own is asked about what the sidecar calls.
+    let always = policy().with_verdict(|_, _| true);
+    assert_eq!(runs(always.clone(), "/dapr.proto.runtime.v1.AppCallback/OnBindingEvent", Answer::ok).await, 3);
+    assert_eq!(runs(always, "/shop.Stock/Reserve", Answer::ok).await, 1);
 }
