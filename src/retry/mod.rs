@@ -41,7 +41,8 @@
 //!
 //! Two things decide: what the failure proves, and what a second execution would do. The latter is known from
 //! [Dapr's table](crate::rpc), from the request itself (an etag makes a state write conditional) and, for plain HTTP, from
-//! the method. A policy or a call can say otherwise: [`RetryPolicy::with_safety`], [`Idempotent`], [`NotIdempotent`].
+//! the method, where Dapr's HTTP API takes it as HTTP means it: not in a publish, a binding or an actor's method. A
+//! policy or a call can say otherwise: [`RetryPolicy::with_safety`], [`Idempotent`], [`NotIdempotent`].
 //!
 //! | call | never handled¹ | `UNAVAILABLE`, 502, 503 | `DEADLINE_EXCEEDED`, 408, 504 | `RESOURCE_EXHAUSTED`, 429² |
 //! | --- | --- | --- | --- | --- |
@@ -103,9 +104,9 @@
 //! # Inbound
 //!
 //! The same layer around the handlers of subscriptions, with [`InboundRetry`]: an answer that asks for the event again, or
-//! a 5xx, runs the handler again before it is given to the sidecar. Over gRPC this holds for `OnTopicEvent`, where a status
-//! such as `UNAVAILABLE` is what a 5xx is ([`asks_for_retry`]); bulk deliveries, bindings, jobs, invocations and the app's
-//! own services pass through.
+//! a 5xx, runs the handler again before it is given to the sidecar. Over gRPC this holds for `OnTopicEvent`, where a
+//! status such as `UNAVAILABLE` is what a 5xx is ([`asks_for_retry`]); bulk deliveries, bindings, jobs, invocations and
+//! the app's own services pass through.
 //!
 //! ```
 //! use axum::{Router, routing::post};
@@ -116,8 +117,8 @@
 //!     .layer(RetryLayer::inbound(InboundRetry::new()));
 //! ```
 //!
-//! Whatever is inside runs again, an HTTP route of your own that answers 5xx among it: put the layer around the router of
-//! the subscriptions before others are merged into it.
+//! Whatever is inside runs again, an HTTP route of your own that answers 5xx among it: put the layer around the router
+//! of the subscriptions before others are merged into it.
 //!
 //! This is worth having because `RETRY` is not redelivery: without a `Resiliency` resource, daprd 1.18 acknowledges a refused
 //! message to Redis or to the in-memory broker, and the message is gone. What it costs:

@@ -165,8 +165,12 @@ impl RetryPolicy {
         self
     }
 
-    /// Service invocation with one of these HTTP verbs may be repeated. By default none may: `GET` is what the invoked app
-    /// makes of it.
+    /// Service invocation over gRPC (`InvokeService`) with one of these HTTP verbs may be repeated. By default none
+    /// may: `GET` is what the invoked app makes of it.
+    ///
+    /// An invocation over plain HTTP is a request like any other: its verb decides, whatever is said here, and those
+    /// that HTTP calls safe or idempotent are repeated. [`NotIdempotent`](super::NotIdempotent) and
+    /// [`with_safety`](Self::with_safety) say otherwise.
     #[must_use]
     pub fn invoke_verbs(mut self, verbs: impl IntoIterator<Item = Method>) -> Self {
         self.invoke_verbs = verbs.into_iter().collect();
@@ -198,7 +202,8 @@ impl RetryPolicy {
     /// How safe it is to repeat the method of this path (`/package.Service/Method`, or an HTTP path without query),
     /// whatever the table and the request say. `Safety::Never` takes it out of retries altogether.
     ///
-    /// `Shutdown` stays out, and streams stay streams.
+    /// `Shutdown` stays out, and streams stay streams. For a gRPC method that is none of Dapr's own, any class but
+    /// `Safety::Effect` and `Safety::Stream` says also that it is unary.
     #[must_use]
     pub fn with_safety(mut self, path: impl Into<Box<str>>, safety: Safety) -> Self {
         self.methods.push((path.into(), safety));

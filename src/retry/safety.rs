@@ -68,7 +68,7 @@ impl Plan {
                 Streaming::ServerStream => false,
                 Streaming::ClientStream | Streaming::Bidi => return None,
             },
-            (Protocol::Grpc, None) => said.is_some_and(|safety| safety != Safety::Effect),
+            (Protocol::Grpc, None) => said.is_some_and(|said| !matches!(said, Safety::Effect | Safety::Stream)),
         };
         let safety = match by_path {
             Safety::Never => return None,
@@ -151,10 +151,15 @@ fn verb(body: &[u8]) -> Option<Method> {
 
 /// RFC 9110, section 9.2: safe and idempotent methods; and what Dapr's HTTP API does with them.
 fn safety_of_http<B>(request: &Request<B>) -> Safety {
-    let path = request.uri().path();
-    let dapr = path.strip_prefix("/v1.0/");
+    let dapr = in_dapr(request.uri().path());
     if dapr == Some("shutdown") {
         return Safety::Never;
+    }
+    // An invocation takes any verb: what it does, the actor says. A PUT of state is a transaction, as over gRPC.
+    match dapr.and_then(|path| path.strip_prefix("actors/")).and_then(|path| path.split('/').nth(2)) {
+        Some("method") => return Safety::Effect,
+        Some("state") if request.method() == Method::PUT => return Safety::Effect,
+        _ => {}
     }
     match *request.method() {
         Method::GET | Method::HEAD | Method::OPTIONS | Method::TRACE => Safety::Read,
@@ -170,6 +175,12 @@ fn safety_of_http<B>(request: &Request<B>) -> Safety {
         Method::POST if dapr.is_some_and(|path| path.starts_with("publish/")) => Safety::Publish,
         _ => Safety::Effect,
     }
+}
+
+/// What of a path to Dapr's HTTP API is behind the version: `/v1.0/`, `/v1.0-alpha1/`, and the like.
+fn in_dapr(path: &str) -> Option<&str> {
+    let (stage, path) = path.strip_prefix("/v1.0")?.split_once('/')?;
+    (stage.is_empty() || stage.starts_with('-')).then_some(path)
 }
 
 fn is_conditional(headers: &HeaderMap) -> bool {

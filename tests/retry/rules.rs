@@ -209,6 +209,17 @@ async fn every_http_method_and_status() {
         ("PUT", "/v1.0/publish/p/t", 1, 1),
         ("PUT", "/v1.0/bindings/b", 1, 1),
         ("PUT", "/v1.0/invoke/app/method/m", 3, 3),
+        ("GET", "/v1.0/actors/T/id/method/m", 1, 1),
+        ("PUT", "/v1.0/actors/T/id/method/m", 1, 1),
+        ("DELETE", "/v1.0/actors/T/id/method/m", 1, 1),
+        ("PUT", "/v1.0/actors/T/id/state", 1, 1),
+        ("POST", "/v1.0/actors/T/id/state", 1, 1),
+        ("GET", "/v1.0/actors/T/id/state/method", 3, 3),
+        ("DELETE", "/v1.0/actors/T/id/reminders/method", 3, 3),
+        ("PUT", "/v1.0-alpha1/publish/bulk/p/t", 1, 1),
+        ("PUT", "/v1.0-alpha1/state/s/query", 1, 3),
+        ("PUT", "/v1.0-alpha1/crypto/c/encrypt", 3, 3),
+        ("PUT", "/v1.01/publish/p/t", 3, 3),
     ] {
         assert_eq!(
             attempts(policy(), http(method, uri), || Answer::http(503, &[], "")).await,
@@ -234,7 +245,9 @@ async fn every_http_method_and_status() {
     conditional.headers_mut().insert("if-match", "7".parse().unwrap());
     assert_eq!(attempts(policy(), conditional, || Answer::http(503, &[], "")).await, 1);
     let publish = policy().at_least_once_publish();
-    assert_eq!(attempts(publish, http("POST", "/v1.0/publish/p/t"), || Answer::http(503, &[], "")).await, 3);
+    for path in ["/v1.0/publish/p/t", "/v1.0-alpha1/publish/bulk/p/t"] {
+        assert_eq!(attempts(publish.clone(), http("POST", path), || Answer::http(503, &[], "")).await, 3);
+    }
 }
 
 #[tokio::test(start_paused = true)]
@@ -265,6 +278,21 @@ async fn a_stream_is_opened_again_only_before_its_head() {
     let refused = || Answer::error(h2::Error::from(h2::Reason::REFUSED_STREAM));
     assert_eq!(attempts(policy(), stream(), refused).await, 4);
     assert_eq!(attempts(policy(), stream(), || Answer::grpc(Code::Unavailable)).await, 1);
+}
+
+/// As of a method whose messages come when they come: its head must not wait for the first.
+#[tokio::test(start_paused = true)]
+async fn a_method_that_is_said_to_be_a_stream_is_treated_as_one() {
+    let policy = policy().with_safety("/shop.Stock/Watch", Safety::Stream);
+    let watch = || grpc("/shop.Stock/Watch", &());
+    let silent = || {
+        let frames = futures_util::stream::pending::<Result<_, tonic::Status>>();
+        Answer::body(Body::new(http_body_util::StreamBody::new(frames)))
+    };
+    let opened = RetryLayer::new(policy.clone()).layer(Handle::new(move |_, _| silent())).oneshot(watch());
+    tokio::time::timeout(Duration::from_secs(3600), opened).await.expect("the head is there").unwrap();
+    assert_eq!(attempts(policy.clone(), watch(), Answer::connect_error).await, 3);
+    assert_eq!(attempts(policy, watch(), || Answer::trailers_only(Code::Unavailable, &[])).await, 1);
 }
 
 #[tokio::test(start_paused = true)]
