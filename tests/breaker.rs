@@ -8,9 +8,15 @@ mod script;
 
 use std::{error::Error, sync::Arc, time::Duration};
 
-use dapr::dapr::proto::runtime::v1::{GetStateRequest, InvokeServiceRequest, dapr_client::DaprClient};
+use bytes::Bytes;
+use dapr::dapr::proto::runtime::v1::{
+    GetConfigurationRequest, GetStateRequest, InvokeActorRequest, InvokeServiceRequest, SubscribeConfigurationRequest,
+    dapr_client::DaprClient,
+};
+use futures_util::StreamExt;
 use http::Request;
-use http_body_util::BodyExt;
+use http_body::Frame;
+use http_body_util::{BodyExt, StreamBody};
 use tonic::{Code, body::Body};
 use tower::{Layer, Service, ServiceBuilder, ServiceExt};
 use tower_dapr::{
@@ -97,6 +103,107 @@ async fn a_probe_that_is_dropped_leaves_its_place() {
     assert!(passes(&stack, get("redis")).await);
 }
 
+fn subscribe() -> Request<Body> {
+    dapr("SubscribeConfiguration", &SubscribeConfigurationRequest { store_name: "redis".into(), ..Default::default() })
+}
+
+fn configuration() -> Request<Body> {
+    dapr("GetConfiguration", &GetConfigurationRequest { store_name: "redis".into(), ..Default::default() })
+}
+
+/// A message, and then nothing for as long as it is read.
+fn endless() -> Answer {
+    let message = Ok::<_, tonic::Status>(Frame::data(Bytes::from_static(b"\0\0\0\0\0")));
+    Answer::body(Body::new(StreamBody::new(
+        futures_util::stream::iter([message]).chain(futures_util::stream::pending()),
+    )))
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stream_that_tries_has_succeeded_with_its_first_message() {
+    let inner = Handle::new(|n, _| match n {
+        0 => Answer::grpc(Code::Unavailable),
+        1 => endless(),
+        _ => Answer::ok(),
+    });
+    let stack = BreakerLayer::new(BreakerPolicy::consecutive(1)).layer(inner);
+    assert!(passes(&stack, configuration()).await);
+    tokio::time::advance(30 * SECOND).await;
+    let mut stream = stack.clone().oneshot(subscribe()).await.unwrap().into_body();
+    assert!(!passes(&stack, configuration()).await, "daprd's head says nothing");
+    stream.frame().await.unwrap().unwrap();
+    for _ in 0..2 {
+        assert!(passes(&stack, configuration()).await);
+    }
+    // It is no call of the breaker's any more.
+    drop(stream);
+    assert!(passes(&stack, configuration()).await);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stream_that_fails_counts_whether_it_tries_or_not() {
+    for answer in [Answer::grpc as fn(Code) -> Answer, Answer::message_then, |code| Answer::trailers_only(code, &[])] {
+        let inner = Handle::new(move |_, _| answer(Code::Unavailable));
+        let stack = BreakerLayer::new(BreakerPolicy::consecutive(2)).layer(inner);
+        assert!(passes(&stack, subscribe()).await);
+        assert!(passes(&stack, subscribe()).await);
+        assert!(!passes(&stack, subscribe()).await);
+    }
+    let stack =
+        BreakerLayer::new(BreakerPolicy::consecutive(1)).layer(Handle::new(|_, _| Answer::grpc(Code::Internal)));
+    assert!(passes(&stack, subscribe()).await);
+    tokio::time::advance(30 * SECOND).await;
+    assert!(passes(&stack, subscribe()).await, "a probe, which fails");
+    assert!(!passes(&stack, configuration()).await);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_probe_that_hangs_keeps_others_out_for_as_long_as_an_open_breaker() {
+    let inner = Handle::new(|n, _| match n {
+        0 => Answer::grpc(Code::Unavailable),
+        1 => Answer::hang(),
+        _ => Answer::ok(),
+    });
+    let stack = BreakerLayer::new(BreakerPolicy::consecutive(1)).layer(inner);
+    assert!(passes(&stack, get("redis")).await);
+    tokio::time::advance(30 * SECOND).await;
+    let hanging = stack.clone().ready().await.unwrap().call(get("redis"));
+    tokio::time::advance(29 * SECOND).await;
+    assert!(!passes(&stack, get("redis")).await);
+    tokio::time::advance(SECOND).await;
+    for _ in 0..2 {
+        assert!(passes(&stack, get("redis")).await);
+    }
+    drop(hanging);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_breaker_may_stay_open_for_good() {
+    let policy = BreakerPolicy::consecutive(1).open_for(Duration::MAX);
+    let stack = BreakerLayer::new(policy).layer(Handle::new(|_, _| Answer::grpc(Code::Unavailable)));
+    assert!(passes(&stack, get("redis")).await);
+    tokio::time::advance(1_000_000 * SECOND).await;
+    let error = stack.oneshot(get("redis")).await.unwrap_err();
+    assert!(error.downcast_ref::<BreakerOpen>().unwrap().retry_after() > 1_000_000 * SECOND);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_store_an_app_and_an_actor_type_of_the_same_name_are_three_targets() {
+    let stack =
+        BreakerLayer::new(BreakerPolicy::consecutive(1)).layer(Handle::new(|_, _| Answer::grpc(Code::Internal)));
+    let invoke = || dapr("InvokeService", &InvokeServiceRequest { id: "orders".into(), message: None });
+    let actor = || dapr("InvokeActor", &InvokeActorRequest { actor_type: "orders".into(), ..Default::default() });
+    let makes: [&dyn Fn() -> Request<Body>; 3] = [&|| get("orders"), &invoke, &actor];
+    for make in makes {
+        assert!(passes(&stack, make()).await);
+        let error = stack.clone().oneshot(make()).await.unwrap_err();
+        assert_eq!(error.downcast_ref::<BreakerOpen>().unwrap().target(), "orders");
+    }
+    let mut proxied = script::grpc("/shop.Stock/Level", &());
+    proxied.headers_mut().insert("dapr-app-id", "orders".parse().unwrap());
+    assert!(!passes(&stack, proxied).await, "it is the app that is invoked");
+}
+
 #[tokio::test(start_paused = true)]
 async fn answers_of_a_target_that_is_well_keep_it_closed() {
     for code in [Code::NotFound, Code::Aborted, Code::InvalidArgument, Code::PermissionDenied, Code::FailedPrecondition]
@@ -134,6 +241,19 @@ async fn retries_end_when_it_opens() {
     let error = stack.oneshot(get("redis")).await.unwrap_err();
     assert!(error.is::<BreakerOpen>());
     assert_eq!(inner.calls(), 3);
+}
+
+/// As a proxy gives one. The retry reads none of its body.
+#[tokio::test(start_paused = true)]
+async fn an_answer_that_is_no_grpc_counts_although_nobody_reads_it() {
+    let inner = Handle::new(|_, _| Answer::http(503, &[("content-type", "text/plain")], "no healthy upstream"));
+    let stack = ServiceBuilder::new()
+        .layer(RetryLayer::new(RetryPolicy::new()))
+        .layer(BreakerLayer::new(BreakerPolicy::consecutive(1)))
+        .service(inner.clone());
+    let error = stack.oneshot(get("redis")).await.unwrap_err();
+    assert!(error.is::<BreakerOpen>());
+    assert_eq!(inner.calls(), 1);
 }
 
 #[tokio::test(start_paused = true)]

@@ -30,11 +30,12 @@ enum Phase {
         since: Instant,
     },
     Open {
-        until: Instant,
+        since: Instant,
     },
-    /// Probes that were let through, and how many of them came back well.
+    /// Probes that were let through, the last one when, and how many of them came back well.
     HalfOpen {
         sent: u32,
+        last: Instant,
         succeeded: u32,
     },
 }
@@ -62,21 +63,35 @@ impl Circuit {
     /// May a call go through? If not: for how long not.
     pub(super) fn admit(&self) -> std::result::Result<Ticket, Duration> {
         let mut state = self.lock();
-        if let Phase::Open { until } = state.phase {
-            let left = until.saturating_duration_since(Instant::now());
+        if let Phase::Open { since } = state.phase {
+            let left = self.policy.open_for.saturating_sub(since.elapsed());
             if !left.is_zero() {
                 return Err(left);
             }
-            state.turn(Phase::HalfOpen { sent: 0, succeeded: 0 });
+            state.turn(Phase::HalfOpen { sent: 0, last: Instant::now(), succeeded: 0 });
         }
-        if let Phase::HalfOpen { sent, .. } = &mut state.phase {
-            if *sent >= self.policy.probes {
+        if let Phase::HalfOpen { sent, last, .. } = &mut state.phase {
+            // A probe that does not come back keeps others out no longer than a failure would.
+            if *sent >= self.policy.probes && last.elapsed() < self.policy.open_for {
                 // Nobody knows how long the probe takes.
                 return Err(Duration::ZERO);
             }
             *sent += 1;
+            *last = Instant::now();
         }
         Ok(Ticket { era: state.era })
+    }
+
+    /// A stream that was let through has brought its first message, and may live for long. As a probe it has succeeded,
+    /// and there is no more to report; else there is when it ends.
+    pub(super) fn first_message(&self, ticket: Ticket) -> Option<Ticket> {
+        let state = self.lock();
+        if state.era != ticket.era || !matches!(state.phase, Phase::HalfOpen { .. }) {
+            return Some(ticket);
+        }
+        drop(state);
+        self.report(ticket, Result::Success);
+        None
     }
 
     /// A call that was let through is over.
@@ -87,12 +102,12 @@ impl Circuit {
         }
         let next = match &mut state.phase {
             Phase::Closed { failures, calls, since } => {
-                self.policy.trip.count(failures, calls, since, result).then(|| self.open())
+                self.policy.trip.count(failures, calls, since, result).then(Phase::open)
             }
             // Only what was let through in another era can come back now.
             Phase::Open { .. } => None,
-            Phase::HalfOpen { sent, succeeded } => match result {
-                Result::Failure => Some(self.open()),
+            Phase::HalfOpen { sent, succeeded, .. } => match result {
+                Result::Failure => Some(Phase::open()),
                 Result::Nothing => {
                     *sent -= 1;
                     None
@@ -106,11 +121,6 @@ impl Circuit {
         if let Some(next) = next {
             state.turn(next);
         }
-    }
-
-    fn open(&self) -> Phase {
-        let now = Instant::now();
-        Phase::Open { until: now.checked_add(self.policy.open_for).unwrap_or(now) }
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -128,6 +138,10 @@ impl State {
 impl Phase {
     fn closed() -> Self {
         Self::Closed { failures: 0, calls: 0, since: Instant::now() }
+    }
+
+    fn open() -> Self {
+        Self::Open { since: Instant::now() }
     }
 }
 

@@ -15,7 +15,7 @@ pub struct BreakerOpen {
 impl BreakerOpen {
     pub(super) fn new(target: Arc<str>, retry_after: Duration) -> Self {
         let mut status = Status::unavailable(format!("circuit breaker of {} is open", target.escape_debug()));
-        let seconds = retry_after.as_secs() + u64::from(retry_after.subsec_nanos() > 0);
+        let seconds = retry_after.as_secs().saturating_add(u64::from(retry_after.subsec_nanos() > 0));
         status.metadata_mut().insert("retry-after", MetadataValue::from(seconds));
         Self { target, retry_after, status }
     }

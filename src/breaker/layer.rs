@@ -7,6 +7,7 @@ use super::{BreakerPolicy, BreakerRecording, Gate, gate::Refused, targets::Targe
 use crate::{
     classify::Side,
     observe::{Call, Observe, Observer},
+    rpc::{NameKind, Streaming},
 };
 
 /// The service that [`BreakerLayer`] makes.
@@ -40,23 +41,20 @@ impl BreakerLayer {
     }
 
     /// What a request is for. Requests for which it says `None` pass. It replaces the default: the component, app id or
-    /// actor type of a gRPC call to Dapr; the header `dapr-app-id`; of Dapr's HTTP API the building block and the name
-    /// behind it; the authority of any other URI.
+    /// actor type of a gRPC call to Dapr, with a breaker each where they have the same name; the header `dapr-app-id`;
+    /// of Dapr's HTTP API the building block and the name behind it; the authority of any other URI.
     #[must_use]
     pub fn with_target(mut self, name: impl Fn(&request::Parts) -> Option<Arc<str>> + Send + Sync + 'static) -> Self {
         self.name = Some(Name(Arc::new(name)));
         self
     }
 
-    fn admit(&self, target: &str, call: &mut Option<Refused>) -> Option<BreakerRecording> {
-        let circuit = self.targets.circuit(target)?;
-        match circuit.admit() {
-            Ok(ticket) => Some(BreakerRecording { circuit, ticket }),
-            Err(retry_after) => {
-                *call = Some(Refused { target: target.into(), retry_after });
-                None
-            }
-        }
+    fn admit(&self, kind: NameKind, target: &str) -> Option<Result<BreakerRecording, Refused>> {
+        let circuit = self.targets.circuit(kind, target)?;
+        Some(match circuit.admit() {
+            Ok(ticket) => Ok(BreakerRecording { circuit, ticket: Some(ticket), is_awaited: false }),
+            Err(retry_after) => Err(Refused { target: target.into(), retry_after }),
+        })
     }
 }
 
@@ -83,29 +81,37 @@ impl Observer for BreakerLayer {
     }
 
     fn begin(&self, call: &mut Call<'_>) -> Option<BreakerRecording> {
-        let mut refused = None;
-        let recording = match (&self.name, call.names.component) {
-            (Some(name), _) => self.admit(&(name.0)(call.request)?, &mut refused),
-            (None, Some(component)) => self.admit(component, &mut refused),
-            (None, None) => self.admit(target(call.request)?, &mut refused),
+        let admitted = match (&self.name, call.rpc, call.names.component) {
+            (Some(name), ..) => self.admit(NameKind::None, &(name.0)(call.request)?),
+            (None, Some(rpc), Some(component)) => self.admit(rpc.name_kind(), component),
+            _ => {
+                let (kind, target) = target(call.request)?;
+                self.admit(kind, target)
+            }
         };
-        if let Some(refused) = refused {
-            call.request.extensions.insert(refused);
+        match admitted? {
+            Ok(mut recording) => {
+                recording.is_awaited = call.rpc.is_some_and(|rpc| rpc.streaming() != Streaming::Unary);
+                Some(recording)
+            }
+            Err(refused) => {
+                call.request.extensions.insert(refused);
+                None
+            }
         }
-        recording
     }
 }
 
 /// What a call is for that does not say it in a message.
-fn target(request: &request::Parts) -> Option<&str> {
+fn target(request: &request::Parts) -> Option<(NameKind, &str)> {
     if let Some(app) = request.headers.get("dapr-app-id") {
-        return app.to_str().ok();
+        return Some((NameKind::AppId, app.to_str().ok()?));
     }
     let path = request.uri.path();
     if let Some(api) = path.strip_prefix("/v1.0/") {
         // `state/redis/key` -> `state/redis`: a store and a broker may have the same name.
         let end = api.match_indices('/').nth(1).map_or(api.len(), |(end, _)| end);
-        return Some(&api[..end]);
+        return Some((NameKind::None, &api[..end]));
     }
-    request.uri.authority().map(http::uri::Authority::as_str)
+    Some((NameKind::None, request.uri.authority()?.as_str()))
 }

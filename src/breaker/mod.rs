@@ -28,8 +28,9 @@
 //!
 //! A call is judged when it is truly over, trailers included ([`observe`](crate::observe)). These count as failures: errors
 //! of the transport; `UNAVAILABLE`, `DEADLINE_EXCEEDED`, `INTERNAL` (daprd's answer to most failures of components),
-//! `RESOURCE_EXHAUSTED`, `UNKNOWN` (its answer when an invoked app fails), `DATA_LOSS`; HTTP 5xx and 429. Any other answer is a success. A
-//! call that its caller gave up says nothing.
+//! `RESOURCE_EXHAUSTED`, `UNKNOWN` (its answer when an invoked app fails), `DATA_LOSS`; HTTP 5xx and 429. Any other
+//! answer is a success. A call that its caller gave up says nothing. A stream of Dapr's that tries while the breaker is
+//! half-open has succeeded with its first message: it may live for days.
 //!
 //! Refused calls fail with [`BreakerOpen`], which retries do not repeat.
 //!

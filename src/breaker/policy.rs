@@ -50,8 +50,8 @@ impl BreakerPolicy {
         self
     }
 
-    /// How many calls may try at the same time once that is over, and have to succeed to close it (at least 1).
-    /// Defaults to 1.
+    /// How many calls may try at the same time once that is over, and have to succeed to close it (at least 1). If they
+    /// do not come back, one more may try each time that [`open_for`](Self::open_for) has passed. Defaults to 1.
     #[must_use]
     pub const fn with_probes(mut self, calls: u32) -> Self {
         self.probes = if calls == 0 { 1 } else { calls };

@@ -12,7 +12,10 @@ use crate::{
 #[derive(Debug)]
 pub struct BreakerRecording {
     pub(super) circuit: Arc<Circuit>,
-    pub(super) ticket: Ticket,
+    /// `None`: there is no more to report.
+    pub(super) ticket: Option<Ticket>,
+    /// Is it a stream, the first message of which is still to come?
+    pub(super) is_awaited: bool,
 }
 
 impl Recording for BreakerRecording {
@@ -20,8 +23,18 @@ impl Recording for BreakerRecording {
 
     fn enter(&self) {}
 
+    fn data(&mut self, bytes: usize) {
+        // daprd sends one as soon as the component has agreed. Its head says nothing: it comes before an error too.
+        if self.is_awaited && bytes > 0 {
+            self.is_awaited = false;
+            self.ticket = self.ticket.and_then(|ticket| self.circuit.first_message(ticket));
+        }
+    }
+
     fn end(self, end: &End<'_>) {
-        self.circuit.report(self.ticket, result(end.outcome));
+        if let Some(ticket) = self.ticket {
+            self.circuit.report(ticket, result(end.outcome));
+        }
     }
 }
 
