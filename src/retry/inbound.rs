@@ -7,6 +7,7 @@ use tonic::Code;
 use super::{Backoff, Budget, RetryPolicy};
 use crate::{
     classify::Protocol,
+    event::Limits,
     rpc::{Rpc, Streaming},
 };
 
@@ -44,7 +45,7 @@ impl InboundRetry {
     #[must_use]
     pub fn new() -> Self {
         Self {
-            policy: RetryPolicy::new().with_max_body(4 * 1024 * 1024),
+            policy: RetryPolicy::new().with_max_body(Limits::default().bytes()),
             within: Duration::from_secs(5),
             except: BTreeSet::new(),
             verdict: None,
@@ -80,8 +81,8 @@ impl InboundRetry {
         self
     }
 
-    /// The longest delivery that is kept for another attempt, in bytes. Defaults to 4 MiB, which is also the longest that
-    /// daprd delivers by default.
+    /// The longest delivery that is kept for another attempt, in bytes: the handler of a longer one runs once. Defaults to
+    /// 8 MiB, as [`Limits::bytes`].
     #[must_use]
     pub fn with_max_body(mut self, bytes: usize) -> Self {
         self.policy = self.policy.with_max_body(bytes);
