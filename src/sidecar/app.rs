@@ -18,6 +18,7 @@ use super::headers;
 use super::hub::HubState;
 use super::lock::lock;
 use super::pubsub::{self, Sink, Subscription, Worker};
+use super::resources::Declared;
 use super::spans::Spans;
 use super::tasks::Tasks;
 
@@ -91,12 +92,9 @@ impl App {
         while !channel.is_up().await {
             tokio::time::sleep(PROBE).await;
         }
-        self.subscribe_declared(&channel);
         if channel.is_grpc() {
             Host::register(&self, actors::Types::new());
-            for subscription in self.list_subscriptions(&channel).await {
-                self.subscribe(subscription, &channel);
-            }
+            self.subscribe_all(self.list_subscriptions(&channel).await, &channel);
             bindings::run_inputs(&self, &channel).await;
         } else {
             self.connect_http(&channel).await;
@@ -104,11 +102,24 @@ impl App {
         self.ready.send_replace(true);
     }
 
-    fn subscribe_declared(&self, channel: &Arc<AppChannel>) {
-        for declared in &self.hub.declared {
-            if declared.scopes.is_empty() || declared.scopes.contains(&self.id) {
-                self.subscribe(declared.subscription.clone(), channel);
+    /// One subscription a topic: the app's last one, or the first that is declared
+    /// (`dapr/dapr:pkg/runtime/compstore/subscriptions.go`).
+    fn subscribe_all(&self, own: Vec<Subscription>, channel: &Arc<AppChannel>) {
+        let mut all: Vec<Subscription> = Vec::new();
+        for Declared { subscription, scopes } in &self.hub.declared {
+            let is_ours = scopes.is_empty() || scopes.contains(&self.id);
+            if is_ours && !all.iter().any(|other| other.is_same(subscription)) {
+                all.push(subscription.clone());
             }
+        }
+        for subscription in own {
+            match all.iter_mut().find(|other| other.is_same(&subscription)) {
+                Some(other) => *other = subscription,
+                None => all.push(subscription),
+            }
+        }
+        for subscription in all {
+            self.subscribe(subscription, channel);
         }
     }
 
@@ -123,9 +134,7 @@ impl App {
             actors::Types::new()
         });
         Host::register(self, types);
-        for subscription in self.read_subscriptions(channel).await {
-            self.subscribe(subscription, channel);
-        }
+        self.subscribe_all(self.read_subscriptions(channel).await, channel);
         bindings::run_inputs(self, channel).await;
     }
 

@@ -2,7 +2,10 @@
 
 use std::error::Error;
 use std::fmt;
+use std::future::Future;
 use std::net::SocketAddr;
+use std::pin::Pin;
+use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use dapr::dapr::proto::runtime::v1::app_callback_alpha_client::AppCallbackAlphaClient;
@@ -16,8 +19,9 @@ use hyper_util::client::legacy::connect::HttpConnector;
 use tokio::net::TcpStream;
 use tonic::body::Body;
 use tonic::metadata::MetadataMap;
+use tower_service::Service;
 
-use super::headers::API_TOKEN;
+use super::headers::{self, API_TOKEN};
 use super::tasks::Tasks;
 
 /// What the app speaks, as with `--app-protocol`.
@@ -33,8 +37,11 @@ pub enum AppProtocol {
     Grpc,
 }
 
-/// A connection pool to tonic's clients.
-pub(super) type Transport = Client<HttpConnector, Body>;
+type Pool = Client<HttpConnector, Body>;
+
+/// The connection pool to tonic's clients, which panic at details of a status that are no base64.
+#[derive(Clone)]
+pub(super) struct Transport(Pool);
 
 /// Speaks with the one address of the app, and with no other: redirects are answers.
 pub(super) struct AppChannel {
@@ -42,7 +49,7 @@ pub(super) struct AppChannel {
     authority: Authority,
     protocol: AppProtocol,
     token: Option<HeaderValue>,
-    client: Transport,
+    client: Pool,
 }
 
 /// The app did not answer, or not as a whole.
@@ -136,11 +143,11 @@ impl AppChannel {
     }
 
     pub(super) fn callback(&self) -> AppCallbackClient<Transport> {
-        AppCallbackClient::with_origin(self.client.clone(), self.uri(PathAndQuery::from_static("/")))
+        AppCallbackClient::with_origin(Transport(self.client.clone()), self.uri(PathAndQuery::from_static("/")))
     }
 
     pub(super) fn callback_alpha(&self) -> AppCallbackAlphaClient<Transport> {
-        AppCallbackAlphaClient::with_origin(self.client.clone(), self.uri(PathAndQuery::from_static("/")))
+        AppCallbackAlphaClient::with_origin(Transport(self.client.clone()), self.uri(PathAndQuery::from_static("/")))
     }
 
     /// A call of the app's gRPC server, with the app's own token and nobody else's.
@@ -161,6 +168,27 @@ impl AppChannel {
     }
 }
 
+// ===== impl Transport =====
+
+impl Service<Request<Body>> for Transport {
+    type Response = Response<Body>;
+    type Error = hyper_util::client::legacy::Error;
+    type Future = Pin<Box<dyn Future<Output = Result<Response<Body>, Self::Error>> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<Body>) -> Self::Future {
+        let response = self.0.request(request);
+        Box::pin(async move {
+            let mut response = response.await?;
+            headers::check_details(response.headers_mut());
+            Ok(response.map(|body| Body::new(body.map_frame(headers::check_trailers))))
+        })
+    }
+}
+
 impl fmt::Debug for AppChannel {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("AppChannel").field("address", &self.address).finish_non_exhaustive()
@@ -168,6 +196,15 @@ impl fmt::Debug for AppChannel {
 }
 
 // ===== impl ChannelError =====
+
+impl Error for ChannelError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match self {
+            Self::Send(error) => Some(error),
+            Self::Body(error) => Some(error.as_ref()),
+        }
+    }
+}
 
 impl fmt::Display for ChannelError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -2,14 +2,28 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HOST};
+use base64::Engine as _;
+use base64::alphabet::STANDARD;
+use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
+use bytes::Bytes;
+use http::header::{CONTENT_LENGTH, CONTENT_TYPE, DATE, HOST};
 use http::{HeaderMap, HeaderName, HeaderValue};
+use http_body::Frame;
 
 use super::baggage::BAGGAGE;
 use super::method::quote;
 use super::trace::{GRPC_TRACE_BIN, TRACEPARENT, TRACESTATE};
 
+/// More than any peer takes. A [`HeaderMap`] that is full panics, and the sidecar adds headers of its own.
+const MAX_HEADERS: usize = 16_384;
+
 pub(super) const API_TOKEN: &str = "dapr-api-token";
+
+/// Binary metadata, with padding or without.
+const BASE64: GeneralPurpose = {
+    let config = GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent);
+    GeneralPurpose::new(&STANDARD, config)
+};
 
 /// Metadata that belongs to gRPC itself, which the server of daprd does not show to its handlers.
 const OF_GRPC: [&str; 7] = [
@@ -99,7 +113,7 @@ pub(super) fn of_actor_call(metadata: &HashMap<String, String>) -> Result<Header
         let invalid = |what: &str, name: &str| format!("net/http: invalid header field {what}{}", quote(name));
         let header = HeaderName::try_from(unreserved(&name)).map_err(|_| invalid("name ", key))?;
         let value = HeaderValue::from_bytes(text.as_bytes());
-        headers.append(header, value.map_err(|_| invalid("value for ", &canonical(&name)))?);
+        add(&mut headers, header, value.map_err(|_| invalid("value for ", &canonical(&name)))?);
     }
     Ok(headers)
 }
@@ -137,6 +151,18 @@ pub(super) fn of_message(metadata: &BTreeMap<String, String>) -> HeaderMap {
     headers
 }
 
+/// The metadata of a gRPC app's answer as headers for a caller over HTTP. The trace context is for the sidecar to add.
+pub(super) fn of_grpc_answer(metadata: &HeaderMap) -> HeaderMap {
+    let mut headers = HeaderMap::new();
+    for (name, value) in metadata {
+        let name = name.as_str();
+        if is_for_app(name) && !is_hop_by_hop(name, metadata) && name != DATE.as_str() {
+            append(&mut headers, &unreserved(name), value.clone());
+        }
+    }
+    headers
+}
+
 /// The app's answer to an invocation as metadata for the caller.
 pub(super) fn of_app_response(response: &HeaderMap) -> HeaderMap {
     let mut metadata = HeaderMap::new();
@@ -154,6 +180,26 @@ pub(super) fn of_app_response(response: &HeaderMap) -> HeaderMap {
         }
     }
     metadata
+}
+
+/// Details of a status that are no base64 make it `INTERNAL`, as grpc-go reads it.
+pub(super) fn check_details(headers: &mut HeaderMap) {
+    const DETAILS: &str = "grpc-status-details-bin";
+    let is_malformed = |details: &HeaderValue| BASE64.decode(details).is_err();
+    if headers.get_all(DETAILS).iter().any(is_malformed) {
+        headers.remove(DETAILS);
+        headers.insert("grpc-status", HeaderValue::from(tonic::Code::Internal as i32));
+        let message = HeaderValue::from_static("transport: malformed grpc-status-details-bin");
+        headers.insert("grpc-message", message);
+    }
+}
+
+/// The same for trailers.
+pub(super) fn check_trailers(mut frame: Frame<Bytes>) -> Frame<Bytes> {
+    if let Some(trailers) = frame.trailers_mut() {
+        check_details(trailers);
+    }
+    frame
 }
 
 /// A name as Go prints it: `content-type` becomes `Content-Type`.
@@ -203,6 +249,13 @@ fn is_hop_by_hop(name: &str, all: &HeaderMap) -> bool {
 
 pub(super) fn append(headers: &mut HeaderMap, name: &str, value: HeaderValue) {
     if let Ok(name) = HeaderName::try_from(name) {
+        add(headers, name, value);
+    }
+}
+
+/// Leaves out what there is no room for.
+fn add(headers: &mut HeaderMap, name: HeaderName, value: HeaderValue) {
+    if headers.len() < MAX_HEADERS {
         headers.append(name, value);
     }
 }

@@ -17,7 +17,7 @@ use tonic::{Code, Status};
 use uuid::Uuid;
 
 use super::bus::Delivery;
-use super::delivery::{Checked, Worker};
+use super::delivery::{Checked, Worker, caught};
 use super::envelope::is_raw;
 use super::prepared::Prepared;
 use super::routing::Rule;
@@ -54,7 +54,8 @@ pub(super) async fn run(
                 Ok(None) | Err(_) => break,
             }
         }
-        deliver(worker, channel, bulk).await;
+        // Of one that panics, the receipts end as lost.
+        caught(deliver(worker, channel, bulk)).await;
     }
 }
 

@@ -1,7 +1,11 @@
 //! From the broker to the app (`dapr/dapr:pkg/runtime/subscription`).
 
 use std::collections::BTreeMap;
+use std::future::poll_fn;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::pin;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -47,7 +51,10 @@ impl Worker {
             return bulk::run(&self, settings, &channel, deliveries).await;
         }
         while let Some(Delivery { message, receipt }) = deliveries.recv().await {
-            let outcome = self.handle(&message, || receipt.retried()).await;
+            let outcome = match caught(self.handle(&message, || receipt.retried())).await {
+                Some(outcome) => outcome,
+                None => self.dead_letter(&message).await.unwrap_or(Outcome::Lost),
+            };
             receipt.end(outcome);
         }
     }
@@ -137,9 +144,35 @@ impl Worker {
     }
 }
 
+/// The end of a delivery, or `None` when it panicked: one bad event does not end a subscription.
+pub(super) async fn caught<T>(delivery: impl Future<Output = T>) -> Option<T> {
+    let mut delivery = pin!(delivery);
+    // What a panic leaves half done is dropped with the delivery.
+    poll_fn(|cx| match catch_unwind(AssertUnwindSafe(|| delivery.as_mut().poll(cx))) {
+        Ok(poll) => poll.map(Some),
+        Err(_) => Poll::Ready(None),
+    })
+    .await
+}
+
 /// Metadata of a message as the broker keeps it.
 impl Message {
     pub(in crate::sidecar) fn new(data: Bytes, metadata: BTreeMap<String, String>) -> Self {
         Self { data, metadata: Arc::new(metadata) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_delivery_that_panics_has_no_end() {
+        let panics = async {
+            tokio::task::yield_now().await;
+            panic!("on purpose");
+        };
+        assert_eq!(caught::<()>(panics).await, None);
+        assert_eq!(caught(std::future::ready(1)).await, Some(1));
     }
 }

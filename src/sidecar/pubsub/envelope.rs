@@ -207,9 +207,12 @@ pub(in crate::sidecar) fn is_raw(value: Option<&String>) -> Result<bool, String>
     }
 }
 
-/// Metadata `ttl` or `ttlInSeconds`: whole seconds above zero, or a duration as Go writes it.
+/// Metadata `ttl` or `ttlInSeconds`: whole seconds above zero, or a duration as Go writes it, such as a bare zero.
 fn time_to_live(metadata: &HashMap<String, String>) -> Option<Duration> {
     let text = lookup(metadata, "ttl").or_else(|| lookup(metadata, "ttlInSeconds"))?;
+    if matches!(text, "0" | "+0" | "-0") {
+        return Some(Duration::ZERO);
+    }
     if let Ok(seconds) = text.parse::<i64>() {
         return u64::try_from(seconds).ok().filter(|seconds| *seconds > 0).map(Duration::from_secs);
     }
@@ -334,11 +337,11 @@ mod tests {
     fn reads_a_time_to_live_as_go_does() {
         let ttl = |text: &str| time_to_live(&HashMap::from([("TTLinseconds".to_owned(), text.to_owned())]));
         for (text, millis) in
-            [("1", 1000), ("1m30s", 90_000), ("1.5s", 1500), ("250ms", 250), ("+1h", 3_600_000), ("-1s", 0)]
+            [("1", 1000), ("1m30s", 90_000), ("1.5s", 1500), ("250ms", 250), ("+1h", 3_600_000), ("-1s", 0), ("0", 0)]
         {
             assert_eq!(ttl(text), Some(Duration::from_millis(millis)), "{text}");
         }
-        for text in ["", "0", "-1", "x", "1x", "s", ".", "-", "1e3", "9e99h"] {
+        for text in ["", "00", "-1", "x", "1x", "s", ".", "-", "1e3", "9e99h"] {
             assert_eq!(ttl(text), None, "{text}");
         }
     }

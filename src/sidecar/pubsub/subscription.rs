@@ -80,6 +80,11 @@ impl Subscription {
         Ok(Self { kind: PubsubSubscriptionType::Declarative, ..subscription })
     }
 
+    /// Whether both get the same messages.
+    pub(in crate::sidecar) fn is_same(&self, other: &Self) -> bool {
+        self.pubsub == other.pubsub && self.topic == other.topic
+    }
+
     /// The rule that this event follows, if any.
     pub(super) fn route(&self, event: &Value) -> Result<Option<&Rule>, String> {
         for rule in &self.rules {
