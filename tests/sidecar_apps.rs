@@ -4,6 +4,7 @@
 
 use std::collections::HashMap;
 use std::convert::Infallible;
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
@@ -21,14 +22,15 @@ use dapr::dapr::proto::runtime::v1::{
     subscribe_topic_events_request_alpha1 as up, subscribe_topic_events_response_alpha1 as down,
 };
 use http_body::Frame;
-use http_body_util::{BodyExt as _, StreamBody};
+use http_body_util::{BodyExt as _, Full, StreamBody};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto;
 use hyper_util::service::TowerToHyperService;
+use prost::Message as _;
 use prost_types::Any;
 use serde_json::{Value, json};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::transport::Channel;
 use tonic::{Code, Request, Response, Status};
@@ -288,7 +290,174 @@ async fn calls_of_an_apps_own_service_go_through() {
     }
 }
 
+/// What the app says in one block of headers are trailers, as grpc-go reads them.
+#[tokio::test]
+async fn an_error_of_an_app_ends_with_the_metadata_of_the_app() {
+    let test = GrpcTest::new(Vec::new()).await;
+    let call = Own::call(&test, "/my.Own/TrailersOnly", &[("dapr-app-id", "app-g"), ("baggage", "u=1")]).await;
+    let head = call.response.headers().clone();
+    assert_eq!(
+        (head["content-type"].to_str().unwrap(), head.get("x-own"), head.get("grpc-status")),
+        ("application/grpc", None, None)
+    );
+    assert!(head.contains_key("baggage"), "the sidecar's own");
+    let trailers = call.trailers().await;
+    assert_eq!((trailers["grpc-status"].to_str().unwrap(), trailers["x-own"].to_str().unwrap()), ("5", "1"));
+    assert!(!trailers.contains_key("content-type"));
+
+    for (method, status) in [("fail", "6"), ("unknown", "12")] {
+        let call = Own::invoke(&test, method).await;
+        let head = call.response.headers().clone();
+        assert_eq!((head.get("x-trailer"), head["traceparent"].to_str().unwrap()), (None, P), "{method}");
+        let trailers = call.trailers().await;
+        let found = (trailers["grpc-status"].to_str().unwrap(), trailers["x-trailer"].to_str().unwrap());
+        assert_eq!(found, (status, "1"), "{method}");
+    }
+}
+
+/// Where the app's answer breaks off, the caller gets a status nevertheless.
+#[tokio::test]
+async fn an_answer_that_breaks_off_has_a_status() {
+    let test = GrpcTest::new(Vec::new()).await;
+    for (path, code, message) in [
+        ("/my.Own/Break", "13", "stream terminated by RST_STREAM with error code: INTERNAL_ERROR"),
+        ("/my.Own/Cancel", "1", "stream terminated by RST_STREAM with error code: CANCEL"),
+        ("/my.Own/NoTrailers", "13", "server closed the stream without sending trailers"),
+        ("/my.Own/NoStatus", "2", ""),
+        ("/my.Own/Malformed", "13", "transport: malformed grpc-status-details-bin"),
+    ] {
+        let mut call = Own::call(&test, path, &[("dapr-app-id", "app-g")]).await;
+        call.send("data").await;
+        assert_eq!(call.frame().await.into_data().unwrap(), "data", "{path}");
+        let trailers = call.trailers().await;
+        let text = trailers.get("grpc-message").map(|text| text.to_str().unwrap().replace("%20", " "));
+        assert_eq!((trailers["grpc-status"].to_str().unwrap(), text.unwrap_or_default().as_str()), (code, message));
+    }
+    let at_once = Own::call(&test, "/my.Own/BreakAtOnce", &[("dapr-app-id", "app-g")]).await.trailers().await;
+    assert_eq!(at_once["grpc-status"], "13");
+    let mut lost = Own::call(&test, "/my.Own/Echo", &[("dapr-app-id", "app-g")]).await;
+    lost.send("data").await;
+    lost.frame().await;
+    test.cut.notify_waiters();
+    assert_eq!(lost.frame().await.into_trailers().unwrap()["grpc-status"], "14", "the connection is gone");
+}
+
+#[tokio::test]
+async fn an_app_has_limits_of_its_own() {
+    let test = GrpcTest::new(Vec::new()).await;
+    let trailers = Own::call(&test, "/my.Own/Limit", &[("dapr-app-id", "app-g")]).await.trailers().await;
+    let text = trailers["grpc-message"].to_str().unwrap().replace("%20", " ");
+    assert_eq!((trailers["grpc-status"].to_str().unwrap(), text.as_str()), ("11", LIMIT));
+    let trailers = Own::invoke(&test, "limit").await.trailers().await;
+    let text = trailers["grpc-message"].to_str().unwrap().replace("%20", " ");
+    assert_eq!((trailers["grpc-status"].to_str().unwrap(), text.as_str()), ("11", LIMIT));
+}
+
+#[tokio::test]
+async fn metadata_of_a_grpc_app_are_headers_over_http() {
+    let test = GrpcTest::new(Vec::new()).await;
+    let stream = TcpStream::connect(("127.0.0.1", test.sidecars[0].http_port())).await.unwrap();
+    let (mut client, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.unwrap();
+    tokio::spawn(connection);
+    let request = http::Request::post("/v1.0/invoke/app-g/method/ping").header("host", "localhost");
+    let response = client.send_request(request.body(Full::new(Bytes::from_static(b"x"))).unwrap()).await.unwrap();
+    let headers = response.headers();
+    assert_eq!((response.status().as_u16(), headers["x-app"].to_str().unwrap()), (200, "yes"));
+    assert_eq!(headers["content-type"], "text/plain");
+}
+
+/// As many as a client likes: one that waits does not hold up the next.
+#[tokio::test]
+async fn a_connection_has_room_for_many_streams() {
+    let hub = Hub::builder().configuration_store("settings").build();
+    let sidecar = hub.app("app-a").start().await.unwrap();
+    let mut dapr = DaprClient::connect(sidecar.grpc_endpoint()).await.unwrap();
+    let mut watches = Vec::new();
+    for _ in 0..=200 {
+        let watch = SubscribeConfigurationRequest { store_name: "settings".into(), ..Default::default() };
+        let watch = dapr.subscribe_configuration(watch);
+        let mut watch = tokio::time::timeout(Duration::from_secs(10), watch).await.unwrap().unwrap().into_inner();
+        assert!(!watch.message().await.unwrap().unwrap().id.is_empty());
+        watches.push(watch);
+    }
+}
+
+// ===== events that go wrong =====
+
+/// More metadata than a map of headers holds; the next event comes all the same.
+#[tokio::test]
+async fn a_subscription_survives_an_event_with_too_many_headers() {
+    let mut test = HttpTest::new(Hub::builder(), json!([{"pubsubname": "bus", "topic": "t", "route": "/t"}])).await;
+    let mut bad = event("t", "1");
+    bad.metadata = (0..25_000).map(|n| (format!("x{n}"), String::new())).collect();
+    test.dapr.publish_event(bad).await.unwrap();
+    test.hub.settled().await;
+    assert_eq!(test.hub.stats().lost, 1, "no app takes so many");
+    test.dapr.publish_event(event("t", "2")).await.unwrap();
+    let next = tokio::time::timeout(Duration::from_secs(10), test.seen.recv()).await;
+    assert_eq!(next.expect("the subscription goes on").unwrap().1["data"], 2);
+}
+
+#[tokio::test]
+async fn a_subscription_survives_an_answer_with_malformed_details() {
+    let mut test = GrpcTest::new(vec![subscription("t", "/default")]).await;
+    for (data, lost) in [("20", 1), ("0", 0)] {
+        let before = test.hub.stats().lost;
+        test.dapr.publish_event(event("t", data)).await.unwrap();
+        let Seen::Event(seen, _) = test.seen().await else { panic!("not an event") };
+        assert_eq!(seen.data, data.as_bytes());
+        test.hub.settled().await;
+        assert_eq!(test.hub.stats().lost - before, lost, "{data}");
+    }
+    assert_eq!(test.hub.stats().delivered, 1);
+}
+
+#[tokio::test]
+async fn an_event_without_time_to_live_expires_at_once() {
+    let test = HttpTest::new(Hub::builder(), json!([{"pubsubname": "bus", "topic": "t", "route": "/t"}])).await;
+    let mut dapr = test.dapr.clone();
+    for (ttl, dropped) in [("0", 1), ("-5s", 2), ("60", 2), ("-5", 2)] {
+        let mut event = event("t", "1");
+        event.metadata = HashMap::from([("ttlInSeconds".to_owned(), ttl.to_owned())]);
+        dapr.publish_event(event).await.unwrap();
+        test.hub.settled().await;
+        assert_eq!(test.hub.stats().dropped, dropped, "{ttl}");
+    }
+    assert_eq!(test.hub.stats().delivered, 2);
+}
+
+/// Of two subscriptions to a topic one counts: what the app says before what is declared, and of the app's the last.
+#[tokio::test]
+async fn a_topic_has_one_subscription() {
+    let files = tempfile::tempdir().unwrap();
+    let declared = |name: &str, topic: &str| {
+        format!(
+            "apiVersion: dapr.io/v2alpha1\nkind: Subscription\nmetadata:\n  name: {name}\nspec:\n  \
+             pubsubname: bus\n  topic: {topic}\n  routes:\n    default: /{name}\n"
+        )
+    };
+    for (name, topic) in [("a", "both"), ("b", "declared"), ("c", "declared")] {
+        std::fs::write(files.path().join(format!("{name}.yaml")), declared(name, topic)).unwrap();
+    }
+    let own = |topic: &str, route: &str| json!({"pubsubname": "bus", "topic": topic, "route": route});
+    let own = json!([own("both", "/app"), own("app", "/first"), own("app", "/last")]);
+    let mut test = HttpTest::new(Hub::builder().resources(files.path(), true).unwrap(), own).await;
+    for (topic, path) in [("both", "/app"), ("declared", "/b"), ("app", "/last")] {
+        test.dapr.publish_event(event(topic, "1")).await.unwrap();
+        assert_eq!(test.seen.recv().await.unwrap().0, path);
+        test.hub.settled().await;
+        assert!(test.seen.try_recv().is_err(), "{topic}: once");
+    }
+    let listed = test.dapr.get_metadata(GetMetadataRequest {}).await.unwrap().into_inner().subscriptions;
+    let listed: Vec<_> = listed.iter().map(|one| (one.topic.as_str(), one.r#type())).collect();
+    let (declared, own) = (PubsubSubscriptionType::Declarative, PubsubSubscriptionType::Programmatic);
+    assert_eq!(listed, [("both", own), ("declared", declared), ("app", own)]);
+}
+
 // ===== helpers =====
+
+/// What a tonic app says to a message that is larger than it takes.
+const LIMIT: &str = "Error, decoded message length too large: found 9 bytes, the limit is: 8 bytes";
 
 fn event(topic: &str, data: &str) -> PublishEventRequest {
     PublishEventRequest {
@@ -400,6 +569,8 @@ struct GrpcTest {
     sidecars: [Sidecar; 2],
     dapr: DaprClient<Channel>,
     seen: mpsc::UnboundedReceiver<Seen>,
+    /// Cuts the app's connections.
+    cut: Arc<Notify>,
 }
 
 impl GrpcTest {
@@ -410,13 +581,14 @@ impl GrpcTest {
         let app = GrpcApp { subscriptions, sender };
         let routes = tonic::service::Routes::new(AppCallbackServer::new(app)).into_axum_router();
         let routes = routes.route("/my.Own/{method}", axum::routing::post(own_service));
-        tokio::spawn(serve_http2(listener, routes));
+        let cut = Arc::new(Notify::new());
+        tokio::spawn(serve_http2(listener, routes, Arc::clone(&cut)));
         let hub = Hub::builder().pubsub("bus").cron("tick", "@every 1s").unwrap().build();
         let callee = hub.app("app-g").app_port(port).app_protocol(AppProtocol::Grpc).start().await.unwrap();
         callee.ready().await;
         let caller = hub.app("app-a").start().await.unwrap();
         let dapr = DaprClient::connect(caller.grpc_endpoint()).await.unwrap();
-        Self { hub, sidecars: [caller, callee], dapr, seen }
+        Self { hub, sidecars: [caller, callee], dapr, seen, cut }
     }
 
     async fn seen(&mut self) -> Seen {
@@ -424,13 +596,19 @@ impl GrpcTest {
     }
 }
 
-async fn serve_http2(listener: TcpListener, routes: Router) {
+async fn serve_http2(listener: TcpListener, routes: Router, cut: Arc<Notify>) {
     loop {
         let (stream, _) = listener.accept().await.unwrap();
         let service = TowerToHyperService::new(routes.clone());
         let mut server = auto::Builder::new(TokioExecutor::new()).http2_only();
         server.http2().auto_date_header(false);
-        tokio::spawn(async move { server.serve_connection(TokioIo::new(stream), service).await });
+        let cut = Arc::clone(&cut);
+        tokio::spawn(async move {
+            tokio::select! {
+                _ = server.serve_connection(TokioIo::new(stream), service) => {}
+                () = cut.notified() => {}
+            }
+        });
     }
 }
 
@@ -443,10 +621,14 @@ struct GrpcApp {
 impl AppCallback for GrpcApp {
     async fn on_invoke(&self, request: Request<InvokeRequest>) -> Result<Response<InvokeResponse>, Status> {
         let (metadata, _, message) = request.into_parts();
-        let fails = message.method == "fail";
+        let error = match message.method.as_str() {
+            "fail" => Some(Status::already_exists("have it")),
+            "unknown" => Some(Status::unimplemented("")),
+            "limit" => Some(Status::out_of_range(LIMIT)),
+            _ => None,
+        };
         let _ = self.sender.send(Seen::Invoke(message, metadata));
-        if fails {
-            let mut status = Status::already_exists("have it");
+        if let Some(mut status) = error {
             status.metadata_mut().insert("x-trailer", "1".parse().unwrap());
             return Err(status);
         }
@@ -474,6 +656,11 @@ impl AppCallback for GrpcApp {
         match status {
             0..10 => Ok(Response::new(TopicEventResponse { status })),
             12 => Err(Status::unimplemented("")),
+            20 => {
+                let mut status = Status::unavailable("");
+                status.metadata_mut().as_mut().insert("grpc-status-details-bin", "%%%".parse().unwrap());
+                Err(status)
+            }
             _ => Err(Status::unavailable("")),
         }
     }
@@ -521,14 +708,31 @@ async fn own_service(request: HttpRequest) -> axum::response::Response {
             (name.to_string(), json!(values.collect::<Vec<_>>()))
         })
         .collect();
-    let trailers = match request.uri().path() {
-        "/my.Own/Fail" => vec![("grpc-status", "11"), ("grpc-message", "too far")],
-        _ => vec![("grpc-status", "0"), ("x-trailer", "1")],
+    let method = request.uri().path().trim_start_matches("/my.Own/").to_owned();
+    let header = |name: &str, value: &str| (name.parse().unwrap(), value.parse().unwrap());
+    let trailers: HeaderMap = match method.as_str() {
+        "Fail" => [header("grpc-status", "11"), header("grpc-message", "too far")].into_iter().collect(),
+        "Limit" => [header("grpc-status", "11"), header("grpc-message", LIMIT)].into_iter().collect(),
+        "Malformed" => [header("grpc-status", "0"), header("grpc-status-details-bin", "%%%")].into_iter().collect(),
+        "NoStatus" => HeaderMap::new(),
+        _ => [header("grpc-status", "0"), header("x-trailer", "1")].into_iter().collect(),
     };
-    let trailers = trailers.into_iter().map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap())).collect();
-    let body = request.into_body().with_trailers(std::future::ready(Some(Ok(trailers))));
-    let headers = [("content-type", "application/grpc"), ("x-seen", &seen.to_string())];
-    (headers, axum::body::Body::new(body)).into_response()
+    let end = match method.as_str() {
+        "TrailersOnly" => {
+            let headers = [("content-type", "application/grpc"), ("grpc-status", "5"), ("x-own", "1")];
+            return (headers, ()).into_response();
+        }
+        "NoTrailers" => None,
+        "Break" | "BreakAtOnce" => Some(Err(axum::Error::new("on purpose"))),
+        "Cancel" => Some(Err(axum::Error::new(h2::Error::from(h2::Reason::CANCEL)))),
+        _ => Some(Ok(trailers)),
+    };
+    let end = std::future::ready(end);
+    let body = match method.as_str() {
+        "BreakAtOnce" => axum::body::Body::new(Full::default().map_err(axum::Error::new).with_trailers(end)),
+        _ => axum::body::Body::new(request.into_body().with_trailers(end)),
+    };
+    ([("content-type", "application/grpc"), ("x-seen", &seen.to_string())], body).into_response()
 }
 
 /// A call as it is on the wire.
@@ -539,11 +743,32 @@ struct Own {
 
 impl Own {
     async fn call(test: &GrpcTest, path: &str, headers: &[(&str, &str)]) -> Self {
+        let (requests, body) = mpsc::channel(4);
+        Self::open(test, path, headers, requests, body).await
+    }
+
+    async fn invoke(test: &GrpcTest, method: &str) -> Self {
+        let message = InvokeRequest { method: method.into(), ..InvokeRequest::default() };
+        let message = InvokeServiceRequest { id: "app-g".into(), message: Some(message) }.encode_to_vec();
+        let length = u32::try_from(message.len()).unwrap().to_be_bytes();
+        let (sender, body) = mpsc::channel(1);
+        sender.send(Ok(Frame::data([&[0][..], &length, &message].concat().into()))).await.unwrap();
+        let path = "/dapr.proto.runtime.v1.Dapr/InvokeService";
+        drop(sender);
+        Self::open(test, path, &[("traceparent", P)], mpsc::channel(1).0, body).await
+    }
+
+    async fn open(
+        test: &GrpcTest,
+        path: &str,
+        headers: &[(&str, &str)],
+        requests: mpsc::Sender<Result<Frame<Bytes>, Infallible>>,
+        body: mpsc::Receiver<Result<Frame<Bytes>, Infallible>>,
+    ) -> Self {
         let stream = TcpStream::connect(("127.0.0.1", test.sidecars[0].grpc_port())).await.unwrap();
         let (mut client, connection) =
             hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await.unwrap();
         tokio::spawn(connection);
-        let (requests, body) = mpsc::channel(4);
         let mut request = http::Request::post(format!("{}{path}", test.sidecars[0].grpc_endpoint()))
             .header("content-type", "application/grpc")
             .header("te", "trailers");

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use dapr::dapr::proto::common::v1::http_extension::Verb;
 use dapr::dapr::proto::common::v1::{InvokeRequest, InvokeResponse};
 use dapr::dapr::proto::runtime::v1::InvokeServiceRequest;
-use http::header::CONTENT_TYPE;
+use http::header::{CONTENT_TYPE, DATE};
 use http::{HeaderMap, HeaderValue, Method};
 use tonic::metadata::MetadataMap;
 use tonic::{Code, Extensions, Request, Response, Status};
@@ -119,12 +119,17 @@ impl Invocation {
         let below = span.as_ref().map_or(self.caller.trace, OpenSpan::context);
         headers.insert(trace::GRPC_TRACE_BIN, trace::binary_header(below));
         let mut done = channel.callback().on_invoke(channel.call(self.message, headers)).await;
+        let is_error = done.is_err();
         let metadata = match &mut done {
             Ok(response) => response.metadata_mut(),
             Err(status) => status.metadata_mut(),
         };
-        metadata.as_mut().remove(http::header::CONTENT_TYPE);
-        metadata.as_mut().remove(http::header::DATE);
+        metadata.as_mut().remove(CONTENT_TYPE);
+        metadata.as_mut().remove(DATE);
+        if is_error {
+            // Not to be set twice: a call has one answer.
+            let _ = self.caller.trailers.set(std::mem::take(metadata).into_headers());
+        }
         metadata.as_mut().insert(TRACEPARENT, trace);
         done
     }

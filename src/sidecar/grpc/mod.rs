@@ -39,6 +39,9 @@ use super::listen;
 /// daprd's `--max-body-size`, in bytes, for requests and for responses.
 pub(super) const MAX_MESSAGE: usize = 4 << 20;
 
+/// The most that HTTP/2 has: only the window of each stream limits what is sent.
+const CONNECTION_WINDOW: u32 = (1 << 31) - 1;
+
 /// Serves HTTP/2 without TLS.
 pub(super) async fn serve(listener: TcpListener, app: Arc<App>) {
     let tasks = app.tasks.clone();
@@ -48,8 +51,9 @@ pub(super) async fn serve(listener: TcpListener, app: Arc<App>) {
     let service = Wire::new(server, app);
     listen::accept(listener, tasks.clone(), move |stream| {
         let mut connections = auto::Builder::new(tasks.clone()).http2_only();
-        // gRPC in Go sends no date.
-        connections.http2().auto_date_header(false);
+        // gRPC in Go sends no date, and one call does not wait for the end, or for the reading, of others.
+        connections.http2().auto_date_header(false).max_concurrent_streams(None);
+        connections.http2().initial_connection_window_size(CONNECTION_WINDOW);
         let line = Line::default();
         let service = service.on(line.clone());
         // Made here and now, in the order of the streams; it is always ready.

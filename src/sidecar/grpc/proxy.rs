@@ -1,15 +1,21 @@
 //! Calls of other apps' own gRPC services (`dapr/dapr:pkg/messaging/grpc_proxy.go`).
 
+use std::error::Error;
 use std::sync::Arc;
 
+use futures_util::stream;
+use http::header::CONTENT_TYPE;
 use http::uri::PathAndQuery;
 use http::{HeaderMap, Request, Response};
-use http_body_util::BodyExt as _;
+use http_body::{Body as _, Frame};
+use http_body_util::{BodyExt as _, StreamBody};
+use hyper::body::Incoming;
 use opentelemetry::trace::SpanKind;
-use tonic::Status;
 use tonic::body::Body;
+use tonic::{Code, Status};
 
 use super::status;
+use super::wire::{self, STATUS};
 use crate::propagation::TraceParent;
 use crate::sidecar::app::App;
 use crate::sidecar::baggage::BAGGAGE;
@@ -66,21 +72,70 @@ pub(super) async fn forward(
     }
     // The callee's sidecar has a span too, which it does not tell its app of.
     let span = if is_self { None } else { callee.spans.start(target.path(), SpanKind::Server, trace) };
-    let response = channel.forward(target, request).await.map_err(|_| unreachable())?;
-    let mut response = response.map(|body| {
-        Body::new(body.map_err(move |error| {
-            let status = Status::unavailable(error.to_string());
-            if let Some(span) = &span {
-                span.fail(status.message());
-            }
-            status
-        }))
-    });
+    let response = channel.forward(target, request).await;
+    let response = response.map_err(|error| reset(&error).map_or_else(unreachable, terminated))?;
+    let (mut head, body) = response.into_parts();
+    headers::check_details(&mut head.headers);
+    let body = if head.headers.contains_key(STATUS) { trailers_only(&mut head.headers) } else { ended(body, span) };
+    let mut response = Response::from_parts(head, body);
     if let Some(baggage) = baggage {
         // Each of the two sidecars adds it; the other one is added with all answers.
         response.headers_mut().append(BAGGAGE, baggage);
     }
     Ok(response)
+}
+
+/// An answer of one block of headers: to grpc-go all of them are trailers.
+fn trailers_only(headers: &mut HeaderMap) -> Body {
+    let kind = headers.remove(CONTENT_TYPE);
+    let trailers = std::mem::take(headers);
+    headers.extend(kind.map(|kind| (CONTENT_TYPE, kind)));
+    wire::trailers_alone(trailers)
+}
+
+/// The app's messages and its trailers. Where it breaks off, there are trailers that say so.
+fn ended(body: Incoming, span: Option<OpenSpan>) -> Body {
+    let frames = stream::unfold(Some((body, span)), |open| async move {
+        let (mut body, span) = open?;
+        let status = match body.frame().await {
+            Some(Ok(frame)) => match frame.into_trailers() {
+                Ok(trailers) if trailers.contains_key(STATUS) => {
+                    return Some((Ok(headers::check_trailers(Frame::trailers(trailers))), None));
+                }
+                Ok(_) => Status::unknown(""),
+                Err(frame) => return Some((Ok(frame), Some((body, span)))),
+            },
+            Some(Err(error)) => {
+                reset(&error).map_or_else(|| Status::unavailable("error reading from server: EOF"), terminated)
+            }
+            None if body.is_end_stream() => Status::internal("server closed the stream without sending trailers"),
+            None => terminated(h2::Reason::NO_ERROR),
+        };
+        if let Some(span) = span {
+            span.fail(status.message());
+        }
+        Some((Ok::<_, Status>(wire::trailers(status)), None))
+    });
+    Body::new(StreamBody::new(frames))
+}
+
+/// The reason, where the app has reset the stream.
+fn reset(error: &(dyn Error + 'static)) -> Option<h2::Reason> {
+    let mut errors = std::iter::successors(Some(error), |error: &&(dyn Error + 'static)| Error::source(*error));
+    let reset = errors.find_map(|error| error.downcast_ref::<h2::Error>())?;
+    reset.is_reset().then(|| reset.reason()).flatten()
+}
+
+/// What grpc-go makes of a stream without an end (`internal/transport/http2_client.go`).
+fn terminated(reason: h2::Reason) -> Status {
+    let code = match reason {
+        h2::Reason::REFUSED_STREAM => Code::Unavailable,
+        h2::Reason::CANCEL => Code::Cancelled,
+        h2::Reason::FLOW_CONTROL_ERROR | h2::Reason::ENHANCE_YOUR_CALM => Code::ResourceExhausted,
+        h2::Reason::INADEQUATE_SECURITY => Code::PermissionDenied,
+        _ => Code::Internal,
+    };
+    Status::new(code, format!("stream terminated by RST_STREAM with error code: {reason:?}"))
 }
 
 /// What grpc-go says about a server that does not speak HTTP/2, or does not listen.

@@ -3,7 +3,7 @@
 use std::convert::Infallible;
 use std::future::{Future, pending, ready};
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
@@ -11,12 +11,13 @@ use http::header::CONTENT_TYPE;
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Response};
 use http_body::{Frame, SizeHint};
 use http_body_util::{BodyExt as _, StreamBody};
+use percent_encoding::percent_decode;
 use tonic::Status;
 use tonic::body::Body;
 use tower_service::Service;
 
 use super::line::{CutBehind, Line};
-use super::{proxy, status};
+use super::{MAX_MESSAGE, proxy, status};
 use crate::propagation::TraceParent;
 use crate::sidecar::app::App;
 use crate::sidecar::baggage::{self, BAGGAGE};
@@ -25,7 +26,7 @@ use crate::sidecar::spans::OpenSpan;
 use crate::sidecar::trace::GRPC_TRACE_BIN;
 use crate::sidecar::{headers, trace};
 
-const STATUS: &str = "grpc-status";
+pub(super) const STATUS: &str = "grpc-status";
 const MESSAGE: &str = "grpc-message";
 const DETAILS: &str = "grpc-status-details-bin";
 
@@ -44,6 +45,8 @@ pub(in crate::sidecar) struct Caller {
     pub(in crate::sidecar) is_http: bool,
     /// That of the call, when there are spans.
     pub(in crate::sidecar) span: Option<Arc<OpenSpan>>,
+    /// The trailers of an error, where an app has set them.
+    pub(in crate::sidecar) trailers: Arc<OnceLock<HeaderMap>>,
 }
 
 /// Makes tonic's service look like daprd's.
@@ -137,7 +140,7 @@ where
         // Of what the proxy hands over, the headers are the app's.
         let is_proxied = !is_ours && proxy::names_an_app(request.headers());
         let has_trace = path != INVOKE && !is_proxied;
-        let shape = Shape { trace: has_trace.then_some(trace), baggage };
+        let shape = Shape { trace: has_trace.then_some(trace), baggage, trailers: HeaderMap::new() };
         if !is_ours {
             let app = Arc::clone(&self.app);
             let request = request.map(Body::new);
@@ -163,13 +166,15 @@ async fn handle<S, B>(
     mut ready: S,
     request: Request<B>,
     fault: Option<Fault>,
-    shape: Shape,
+    mut shape: Shape,
     span: Option<Arc<OpenSpan>>,
 ) -> Result<Response<Body>, Infallible>
 where
     S: Service<Request<B>, Response = Response<Body>, Error = Infallible>,
 {
-    let is_stream = STREAMS.contains(&request.uri().path().trim_start_matches(DAPR));
+    let path = request.uri().path();
+    let (is_stream, is_invocation) = (STREAMS.contains(&path.trim_start_matches(DAPR)), path == INVOKE);
+    let trailers = request.extensions().get::<Caller>().map(|caller| Arc::clone(&caller.trailers));
     if let Some(Fault::Delay(delay)) = fault {
         tokio::time::sleep(delay).await;
     }
@@ -177,14 +182,19 @@ where
     if let Some(Fault::Lost(code)) = fault {
         return Ok(broken(shape, &Fault::Fail(code)));
     }
-    let is_unknown = is_unknown_method(response.headers());
-    let response = if is_unknown { status::not_proxied().into_http() } else { response };
-    if is_stream {
-        return Ok(observed(shape.apply(response), span));
+    // An app that is invoked may say so too.
+    let is_unknown = !is_invocation && is_unknown_method(response.headers());
+    let mut response = if is_unknown { status::not_proxied().into_http() } else { response };
+    if !is_stream {
+        end(span.as_deref(), response.headers());
     }
-    end(span.as_deref(), response.headers());
-    drop(span);
-    Ok(shape.apply(response))
+    if tell_limit(response.headers_mut()) {
+        // Too large a request is refused before anything is set.
+        return Ok(response.map(|_| Body::new(End)));
+    }
+    shape.trailers = trailers.and_then(|trailers| trailers.get().cloned()).unwrap_or_default();
+    let response = shape.apply(response.map(|body| Body::new(body.map_frame(with_limit))));
+    Ok(if is_stream { observed(response, span) } else { response })
 }
 
 /// Ends the span with the answer's last frame.
@@ -203,9 +213,9 @@ fn observed(response: Response<Body>, span: Option<Arc<OpenSpan>>) -> Response<B
 
 /// Where there is a status, and it is an error, the span has failed.
 fn end(span: Option<&OpenSpan>, headers: &HeaderMap) {
-    let status = Status::from_header_map(headers).filter(|status| status.code() != tonic::Code::Ok);
-    if let (Some(span), Some(status)) = (span, status) {
-        span.fail(status.message());
+    let is_error = headers.get(STATUS).is_some_and(|status| status != "0");
+    if let (Some(span), true) = (span, is_error) {
+        span.fail(message(headers));
     }
 }
 
@@ -214,6 +224,8 @@ struct Shape {
     /// `None` writes no header, `Some(None)` the zeroed one.
     trace: Option<Option<TraceParent>>,
     baggage: Option<String>,
+    /// Besides those of the status.
+    trailers: HeaderMap,
 }
 
 // ===== impl Shape =====
@@ -222,23 +234,19 @@ impl Shape {
     /// daprd sets headers on each call, so a failing one has HEADERS without a status, then trailers with it.
     fn apply(self, response: Response<Body>) -> Response<Body> {
         let (mut parts, body) = response.into_parts();
-        if tell_limit(&mut parts.headers) {
-            // Too large a request is refused before anything is set.
-            return Response::from_parts(parts, Body::new(End));
-        }
         if let Some(trace) = self.trace {
             parts.headers.insert(GRPC_TRACE_BIN, trace::binary_header(trace));
         }
         if let Some(baggage) = self.baggage {
             parts.headers.insert(BAGGAGE, headers::value(&baggage));
         }
-        let mut trailers = HeaderMap::new();
+        let mut trailers = self.trailers;
         for name in [STATUS, MESSAGE, DETAILS] {
             if let Some(value) = parts.headers.remove(name) {
                 trailers.insert(name, value);
             }
         }
-        let body = if trailers.is_empty() { Body::new(body.map_frame(with_limit)) } else { trailers_alone(trailers) };
+        let body = if trailers.is_empty() { body } else { trailers_alone(trailers) };
         Response::from_parts(parts, body)
     }
 }
@@ -264,7 +272,14 @@ fn broken(shape: Shape, fault: &Fault) -> Response<Body> {
     shape.apply(response)
 }
 
-fn trailers_alone(trailers: HeaderMap) -> Body {
+/// The last frame of an answer that ends like this.
+pub(super) fn trailers(status: Status) -> Frame<Bytes> {
+    let mut trailers = status.into_http::<()>().into_parts().0.headers;
+    trailers.remove(CONTENT_TYPE);
+    Frame::trailers(trailers)
+}
+
+pub(super) fn trailers_alone(trailers: HeaderMap) -> Body {
     Body::new(StreamBody::new(tokio_stream::once(Ok::<_, Infallible>(Frame::<Bytes>::trailers(trailers)))))
 }
 
@@ -305,23 +320,32 @@ fn with_limit(frame: Frame<Bytes>) -> Frame<Bytes> {
     }
 }
 
-/// Says "too large" as grpc-go does. tonic has another code and another text for it.
+/// Says "too large" as grpc-go does. tonic has another code and another text for it; an app has another limit.
 fn tell_limit(headers: &mut HeaderMap) -> bool {
     const READ: &str = "Error, decoded message length too large";
     const WROTE: &str = "Error, encoded message length too large";
-    let Some(status) = Status::from_header_map(headers) else { return false };
-    let verb = match status.message() {
+    let message = message(headers);
+    let verb = match &*message {
         message if message.starts_with(READ) => "received message",
         message if message.starts_with(WROTE) => "trying to send message",
         _ => return false,
     };
-    let mut numbers = status.message().split(|char: char| !char.is_ascii_digit()).filter(|text| !text.is_empty());
+    let mut numbers = message.split(|char: char| !char.is_ascii_digit()).filter(|text| !text.is_empty());
     let (size, limit) = (numbers.next().unwrap_or_default(), numbers.next().unwrap_or_default());
+    if limit != MAX_MESSAGE.to_string() {
+        return false;
+    }
     let text = format!("grpc: {verb} larger than max ({size} vs. {limit})");
     headers.insert(STATUS, HeaderValue::from(tonic::Code::ResourceExhausted as i32));
     // Nothing in it needs the percent-encoding of `grpc-message`.
     headers.insert(MESSAGE, headers::value(&text));
     true
+}
+
+/// The text of a status; empty without one.
+fn message(headers: &HeaderMap) -> String {
+    let text = headers.get(MESSAGE).map(HeaderValue::as_bytes).unwrap_or_default();
+    percent_decode(text).decode_utf8_lossy().into_owned()
 }
 
 /// The generated server answers a method that it does not know without a message; our handlers always have one.

@@ -90,6 +90,7 @@ where
         authority: None,
         is_http: true,
         span: span.clone(),
+        ..Caller::default()
     };
     let (trace, trace_state) = (caller.trace, caller.trace_state.clone());
     let answer = match Call::read(app, request, caller).await {
@@ -177,8 +178,6 @@ impl Call {
         let writes = self.method == Method::POST || self.method == Method::PUT;
         let (get, delete) = (self.method == Method::GET, self.method == Method::DELETE);
         match path.as_slice() {
-            ["v1.0", "invoke", id, "method", rest @ ..] => invoke::invoke(&self, id, rest).await,
-            _ if self.headers.contains_key("dapr-app-id") => invoke::invoke_by_header(&self).await,
             ["v1.0", "state", store] if writes => state::save(&self, store).await,
             ["v1.0", "state", store, "bulk"] if writes => state::get_bulk(&self, store).await,
             ["v1.0", "state", store, "transaction"] if writes => state::transaction(&self, store).await,
@@ -212,7 +211,7 @@ impl Call {
             ["v1.0", "metadata"] if get => blocks::metadata(&self).await,
             ["v1.0", "metadata", key] if self.method == Method::PUT => blocks::set_metadata(&self, key).await,
             ["v1.0", "shutdown"] if self.method == Method::POST => blocks::shutdown(&self).await,
-            _ => Err(no_route()),
+            path => invoke::route(&self, path).await,
         }
     }
 
