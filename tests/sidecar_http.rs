@@ -36,7 +36,10 @@ async fn state_is_written_read_and_deleted() {
         {"operation": "upsert", "request": {"key": "x", "value": 1}},
         {"operation": "delete", "request": {"key": "b"}},
     ]});
-    test.ask("POST", "/v1.0/state/store/transaction", &transaction.to_string()).await.is(204, Value::Null);
+    let path = "/v1.0/state/store/transaction?metadata.ttlInSeconds=60";
+    test.ask("POST", path, &transaction.to_string()).await.is(204, Value::Null);
+    let expires = test.ask("GET", "/v1.0/state/store/x", "").await;
+    assert!(expires.headers.contains_key("metadata.ttlexpiretime"), "each operation has the metadata of the query");
     test.ask("GET", "/v1.0/state/store/b", "").await.is(204, Value::Null);
     let unknown = r#"{"operations":[{"operation":"zap","request":{"key":"x"}}]}"#;
     test.ask("POST", "/v1.0/state/store/transaction", unknown).await.fails(400, "ERR_NOT_SUPPORTED_STATE_OPERATION");
@@ -80,9 +83,14 @@ async fn events_are_published_one_by_one_and_together() {
         ("{}", "ERR_PUBSUB_EVENTS_SER"),
         (r#"[{"entryId":"1","event":1,"contentType":"image/png"}]"#, "ERR_PUBSUB_EVENTS_SER"),
         (r#"[{"entryId":"","event":1,"contentType":"application/json"}]"#, "ERR_PUBSUB_EVENTS_SER"),
+        (r#"[{"entryId":"1","event":"no type"}]"#, "ERR_PUBSUB_EVENTS_SER"),
     ] {
         test.ask("POST", "/v1.0/publish/bulk/bus/t", bulk).await.fails(400, code);
     }
+    test.ask("POST", "/v1.0/publish/bulk/nope/t", "no JSON").await.fails(404, "ERR_PUBSUB_NOT_FOUND");
+    let xml = r#"[{"entryId":"1","event":"<a/>","contentType":"application/xml"}]"#;
+    test.ask("POST", "/v1.0/publish/bulk/bus/t", xml).await.is(204, Value::Null);
+    assert_eq!(test.seen.recv().await.unwrap().1["data"], "<a/>");
     test.ask("POST", "/v1.0/publish/bus", "1").await.fails(404, "ERR_DIRECT_INVOKE");
     let bad = test.ask("POST", "/v1.0/publish/bus/t?metadata.rawPayload=maybe", "1").await;
     bad.fails(400, "ERR_PUBSUB_REQUEST_METADATA");
@@ -133,6 +141,20 @@ async fn the_other_blocks_answer_as_over_grpc() {
     test.ask("GET", "/v1.0/jobs/later", "").await.is(200, job);
     test.ask("DELETE", "/v1.0/jobs/later", "").await.is(204, Value::Null);
     test.ask("GET", "/v1.0/jobs/later", "").await.fails(500, "DAPR_SCHEDULER_GET_JOB");
+    for (sent, shown) in [
+        (json!({"drop": {}}), json!({"drop": {}})),
+        (
+            json!({"constant": {"interval": "10s", "maxRetries": 1}}),
+            json!({"constant": {"interval": "10s", "maxRetries": 1}}),
+        ),
+        (json!({"constant": {"maxRetries": 2}}), json!({"constant": {"maxRetries": 2}})),
+    ] {
+        let job = json!({"dueTime": "1h", "failurePolicy": sent, "overwrite": true}).to_string();
+        test.ask("POST", "/v1.0/jobs/policy", &job).await.is(204, Value::Null);
+        assert_eq!(test.ask("GET", "/v1.0/jobs/policy", "").await.body["failurePolicy"], shown);
+    }
+    let bad = r#"{"dueTime":"1h","failurePolicy":{"constant":{"interval":"soon"}}}"#;
+    test.ask("POST", "/v1.0/jobs/bad", bad).await.fails(400, "ERR_MALFORMED_REQUEST");
     test.ask("POST", "/v1.0/jobs/never", "{}").await.fails(400, "DAPR_SCHEDULER_SCHEDULE_EMPTY");
 
     test.ask("PUT", "/v1.0/metadata/k", "v").await.is(204, Value::Null);
@@ -149,6 +171,17 @@ async fn an_app_is_named_by_path_or_by_header() {
     assert_eq!(test.seen.recv().await.unwrap().0, "/a/b");
     test.ask_with("POST", "/c", "{}", &[("dapr-app-id", "app-a")]).await.is(200, json!({}));
     assert_eq!(test.seen.recv().await.unwrap().0, "/c");
+    // The header goes before the path, and the API before the header.
+    let named = [("dapr-app-id", "app-a")];
+    let invocation = "/v1.0/invoke/nobody/method/d";
+    test.ask_with("POST", invocation, "{}", &named).await.is(200, json!({}));
+    assert_eq!(test.seen.recv().await.unwrap().0, invocation);
+    assert_eq!(test.ask_with("GET", "/v1.0/metadata", "", &named).await.body["id"], "app-a");
+    test.ask_with("POST", "/e", "{}", &[("dapr-app-id", "")]).await.fails(404, "ERR_DIRECT_INVOKE");
+    // dapr-app-id:app-a
+    let user = [("authorization", "Basic ZGFwci1hcHAtaWQ6YXBwLWE=")];
+    test.ask_with("POST", "/f", "{}", &user).await.is(200, json!({}));
+    assert_eq!(test.seen.recv().await.unwrap().0, "/f");
     for id in ["127.0.0.1:1", "http:%2f%2fexample.com", "..", "%2e%2e"] {
         let path = format!("/v1.0/invoke/{id}/method/x");
         test.ask("GET", &path, "").await.fails(500, "ERR_DIRECT_INVOKE");
@@ -156,6 +189,21 @@ async fn an_app_is_named_by_path_or_by_header() {
     let large = "x".repeat((4 << 20) + 1);
     test.ask("POST", "/v1.0/publish/bus/t", &large).await.fails(400, "ERR_BODY_READ");
     assert!(test.seen.try_recv().is_err());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_failed_job_follows_its_policy() {
+    let mut test = Test::new().await;
+    let constant = json!({"constant": {"interval": "1s", "maxRetries": 1}});
+    for (policy, attempts) in [(json!({"drop": {}}), 1), (constant, 2)] {
+        let job = json!({"dueTime": "0s", "failurePolicy": policy, "overwrite": true, "data": 1});
+        test.ask("POST", "/v1.0/jobs/fails", &job.to_string()).await.is(204, Value::Null);
+        for _ in 0..attempts {
+            assert_eq!(test.seen.recv().await.unwrap().0, "/job/fails");
+        }
+        tokio::time::sleep(std::time::Duration::from_secs(60)).await;
+        assert!(test.seen.try_recv().is_err(), "{policy}");
+    }
 }
 
 // ===== helpers =====
@@ -188,8 +236,9 @@ impl Test {
                     "/dapr/subscribe" => return r#"[{"pubsubname":"bus","topic":"t","route":"/t"}]"#.into_response(),
                     _ => {}
                 }
+                let status = if path == "/job/fails" { 500 } else { 200 };
                 let _ = sender.send((path, serde_json::from_slice(&body).unwrap()));
-                ([("content-type", "application/json")], "{}").into_response()
+                (StatusCode::from_u16(status).unwrap(), [("content-type", "application/json")], "{}").into_response()
             }
         });
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();

@@ -39,6 +39,12 @@ pub(in crate::sidecar) async fn publish(
     Ok(Response::new(()))
 }
 
+/// # Errors
+/// When there is no such pubsub, no topic, or metadata that cannot be read.
+pub(in crate::sidecar) fn check(app: &App, pubsub: &str, topic: &str, metadata: &Metadata) -> Result<(), Status> {
+    Target::find(app, pubsub, topic, metadata).map(drop)
+}
+
 pub(in crate::sidecar) async fn publish_bulk(
     app: &Arc<App>,
     request: Request<BulkPublishRequest>,

@@ -3,7 +3,10 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use dapr::dapr::proto::common::v1::ConfigurationItem;
+use dapr::dapr::proto::common::v1::job_failure_policy::Policy;
+use dapr::dapr::proto::common::v1::{
+    ConfigurationItem, JobFailurePolicy, JobFailurePolicyConstant, JobFailurePolicyDrop,
+};
 use dapr::dapr::proto::runtime::v1::{
     ActorRuntime, DeleteJobRequest, GetBulkSecretRequest, GetConfigurationRequest, GetJobRequest, GetMetadataRequest,
     GetSecretRequest, InvokeBindingRequest, Job, PubsubSubscriptionType, ScheduleJobRequest, SetMetadataRequest,
@@ -12,7 +15,7 @@ use dapr::dapr::proto::runtime::v1::{
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header::CONTENT_TYPE};
 use prost::Message as _;
 use prost_types::Any;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use serde_json::{Map, Value, json as value};
 use tonic::{Response, Status};
@@ -168,6 +171,55 @@ struct JobBody {
     ttl: Option<String>,
     data: Option<Value>,
     overwrite: bool,
+    failure_policy: Option<FailurePolicy>,
+}
+
+/// What a failed attempt leads to: one of the two.
+#[derive(Default, Deserialize, Serialize)]
+#[serde(default)]
+struct FailurePolicy {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    drop: Option<Map<String, Value>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    constant: Option<Constant>,
+}
+
+#[derive(Default, Deserialize, Serialize)]
+#[serde(default, rename_all = "camelCase")]
+struct Constant {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    interval: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    max_retries: Option<u32>,
+}
+
+// ===== impl FailurePolicy =====
+
+impl FailurePolicy {
+    fn into_proto(self) -> Result<JobFailurePolicy, Refusal> {
+        let policy = match (self.drop, self.constant) {
+            (Some(_), Some(_)) => return Err(Refusal::malformed("a failure policy is either drop or constant")),
+            (Some(_), None) => Some(Policy::Drop(JobFailurePolicyDrop {})),
+            (None, Some(Constant { interval, max_retries })) => {
+                let interval = interval.map(|text| text.parse::<prost_types::Duration>()).transpose();
+                let interval = interval.map_err(|error| Refusal::malformed(&format!("invalid interval: {error}")))?;
+                Some(Policy::Constant(JobFailurePolicyConstant { interval, max_retries }))
+            }
+            (None, None) => None,
+        };
+        Ok(JobFailurePolicy { policy })
+    }
+
+    fn of_proto(policy: JobFailurePolicy) -> Self {
+        match policy.policy {
+            None => Self::default(),
+            Some(Policy::Drop(_)) => Self { drop: Some(Map::new()), constant: None },
+            Some(Policy::Constant(JobFailurePolicyConstant { interval, max_retries })) => {
+                let constant = Constant { interval: interval.map(|interval| interval.to_string()), max_retries };
+                Self { drop: None, constant: Some(constant) }
+            }
+        }
+    }
 }
 
 pub(super) async fn schedule(call: &Call, name: &str) -> Answer {
@@ -187,7 +239,7 @@ pub(super) async fn schedule(call: &Call, name: &str) -> Answer {
         due_time: body.due_time,
         ttl: body.ttl,
         data,
-        failure_policy: None,
+        failure_policy: body.failure_policy.map(FailurePolicy::into_proto).transpose()?,
     };
     let request = ScheduleJobRequest { job: Some(job), overwrite: body.overwrite };
     call.done(jobs::schedule(&call.app, call.request(request)).await)?;
@@ -205,6 +257,8 @@ pub(super) async fn job(call: &Call, name: &str) -> Answer {
     body.extend(job.repeats.map(|repeats| ("repeats".to_owned(), Value::from(repeats))));
     let data = job.data.and_then(|data| prost_types::Value::decode(data.value.as_slice()).ok());
     body.extend(data.map(|data| ("data".to_owned(), proto_json::of_proto(&data))));
+    let policy = job.failure_policy.map(|policy| value!(FailurePolicy::of_proto(policy)));
+    body.extend(policy.map(|policy| ("failurePolicy".to_owned(), policy)));
     Ok(json(&body))
 }
 

@@ -1,22 +1,36 @@
 //! `/v1.0/invoke`, and any path with the header `dapr-app-id` (`dapr/dapr:pkg/api/http/directmessaging.go`).
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use dapr::dapr::proto::common::v1::http_extension::Verb;
 use dapr::dapr::proto::common::v1::{HttpExtension, InvokeRequest};
-use http::{HeaderMap, Response, StatusCode, header::CONTENT_TYPE};
+use http::header::{AUTHORIZATION, CONTENT_TYPE};
+use http::{HeaderMap, HeaderValue, Response, StatusCode};
 use http_body_util::BodyExt as _;
 use prost_types::Any;
 use serde_json::json;
 use tonic::body::Body;
 
 use super::error::{Refusal, of_code};
-use super::{Answer, Call, respond};
+use super::{Answer, Call, no_route, respond};
 use crate::sidecar::app::App;
 use crate::sidecar::app_channel::AppChannel;
 use crate::sidecar::spans::OpenSpan;
 use crate::sidecar::trace::{TRACEPARENT, TRACESTATE};
 use crate::sidecar::{headers, invocation, method, trace};
 
-pub(super) async fn invoke(call: &Call, id: &str, path: &[&str]) -> Answer {
+const APP_ID: &str = "dapr-app-id";
+
+/// What is no route of the API.
+pub(super) async fn route(call: &Call, path: &[&str]) -> Answer {
+    match (by_header(&call.headers), path) {
+        (Some(id), method) => invoke(call, &id, method).await,
+        (None, ["v1.0", "invoke", id, "method", method @ ..]) => invoke(call, id, method).await,
+        (None, _) => Err(no_route()),
+    }
+}
+
+async fn invoke(call: &Call, id: &str, path: &[&str]) -> Answer {
     let failed = |reason: &str| {
         let message = format!("failed to invoke, id: {id}, err: {reason}");
         Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, "ERR_DIRECT_INVOKE", &message)
@@ -43,11 +57,15 @@ pub(super) async fn invoke(call: &Call, id: &str, path: &[&str]) -> Answer {
     Ok(response.map(|body| Body::new(body.map_err(|error| tonic::Status::unavailable(error.to_string())))))
 }
 
-/// The whole path is the method.
-pub(super) async fn invoke_by_header(call: &Call) -> Answer {
-    let id = call.headers.get("dapr-app-id").and_then(|id| id.to_str().ok()).unwrap_or_default().to_owned();
-    let path: Vec<&str> = call.path.iter().map(String::as_str).collect();
-    invoke(call, &id, &path).await
+/// The app that a header names, with the whole path as the method, before one that the path names.
+fn by_header(headers: &HeaderMap) -> Option<String> {
+    let text = |name| headers.get(name).and_then(|value: &HeaderValue| value.to_str().ok());
+    if let Some(id) = text(APP_ID).filter(|id| !id.is_empty()) {
+        return Some(id.to_owned());
+    }
+    let pair = STANDARD.decode(text(AUTHORIZATION.as_str())?.strip_prefix("Basic ")?).ok()?;
+    let (user, id) = std::str::from_utf8(&pair).ok()?.split_once(':')?;
+    (user.eq_ignore_ascii_case(APP_ID) && !id.is_empty() && !id.contains(':')).then(|| id.to_owned())
 }
 
 async fn invoke_grpc(call: &Call, channel: &AppChannel, method: String, mut headers: HeaderMap) -> Answer {
@@ -62,9 +80,11 @@ async fn invoke_grpc(call: &Call, channel: &AppChannel, method: String, mut head
     };
     match channel.callback().on_invoke(channel.call(message, headers)).await {
         Ok(answer) => {
+            let metadata = headers::of_grpc_answer(answer.metadata().as_ref());
             let answer = answer.into_inner();
             let body = answer.data.map(|data| data.value).unwrap_or_default();
             let mut response: Response<Body> = respond(StatusCode::OK, None, body.into());
+            response.headers_mut().extend(metadata);
             if !answer.content_type.is_empty() {
                 response.headers_mut().insert(CONTENT_TYPE, headers::value(&answer.content_type));
             }

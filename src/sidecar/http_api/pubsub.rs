@@ -41,6 +41,9 @@ pub(super) async fn publish_bulk(call: &Call, pubsub: &str, topic: &str) -> Answ
         let message = format!("error {what} for topic {topic} pubsub {pubsub}: {reason}");
         Refusal::new(StatusCode::BAD_REQUEST, "ERR_PUBSUB_EVENTS_SER", &message)
     };
+    // Before the body is read.
+    let found = publish::check(&call.app, pubsub, topic, &call.metadata());
+    found.map_err(|status| Refusal::of_status(&call.app, &status))?;
     let entries: Vec<Entry> = go_json::from_slice(&call.body)
         .map_err(|error| refused("when unmarshaling the request", &error.to_string()))?;
     let entries = entries.into_iter().map(|entry| {
@@ -66,7 +69,7 @@ fn bytes_of(event: &RawValue, content_type: &str) -> Result<Vec<u8>, String> {
     match kind.as_str() {
         "application/json" | "application/cloudevents+json" => Ok(event.get().into()),
         "application/octet-stream" => STANDARD.decode(text()?).map_err(|error| error.to_string()),
-        kind if kind.starts_with("text/") || kind.is_empty() => text().map(String::into_bytes),
+        kind if kind.starts_with("text/") || kind == "application/xml" => text().map(String::into_bytes),
         _ => Err(format!("unrecognized content type {content_type}")),
     }
 }

@@ -145,13 +145,12 @@ pub(super) async fn transaction(call: &Call, store: &str) -> Answer {
         go_json::from_slice(&call.body).map_err(|error| deserializing(&Refusal::of_json(&error)))?;
     let operations = transaction.operations.into_iter().map(|operation| TransactionalStateOperation {
         operation_type: operation.operation,
-        request: Some(operation.request.into_proto(&HashMap::new())),
+        request: Some(operation.request.into_proto(&call.metadata())),
     });
-    let request = ExecuteStateTransactionRequest {
-        store_name: store.to_owned(),
-        operations: operations.collect(),
-        metadata: transaction.metadata.unwrap_or_default(),
-    };
+    let mut metadata = transaction.metadata.unwrap_or_default();
+    metadata.extend(call.metadata());
+    let request =
+        ExecuteStateTransactionRequest { store_name: store.to_owned(), operations: operations.collect(), metadata };
     let done = state::transaction(&call.app, call.request(request)).await;
     done.map(|_| empty()).map_err(|status| Refusal::of_status(&call.app, &status))
 }
