@@ -167,6 +167,7 @@
 //!   is never ended, and no span has the API token.
 //! * A refused event (`RETRY`, 5xx, no connection) is gone, as with daprd, unless
 //!   [`inbound_retry`](HubBuilder::inbound_retry) sets a policy.
+//! * A proxied call may have messages of any length; daprd takes 4 MiB, unless told otherwise.
 //! * A bulk goes to the app when it is full or has waited; an entry of it without a route is dropped, and not also sent.
 //! * A hub is placement and scheduler too, so actors are never "not configured": a type without a host is one that nobody
 //!   hosts (`FAILED_PRECONDITION`, after five seconds). Workflows are refused as by a daprd without placement.
