@@ -271,6 +271,16 @@ async fn plain_http_is_told_apart_by_its_target() {
             "http://localhost/v1.0/publish/bus/u",
             "http://localhost/v1.0/bindings/bus",
         ],
+        [
+            "http://localhost/v1.0-alpha1/publish/bulk/bus/t",
+            "http://localhost/v1.0-alpha1/publish/bulk/bus/u",
+            "http://localhost/v1.0-alpha1/publish/bulk/other/t",
+        ],
+        [
+            "http://localhost/v1.0-alpha1/state/mongo/query",
+            "http://localhost/v1.0/state/mongo/a",
+            "http://localhost/v1.0-alpha1/lock/mongo",
+        ],
         ["http://a/x", "http://a/y", "http://b/x"],
     ] {
         assert!(passes(&stack, http("GET", uri)).await, "{uri}");

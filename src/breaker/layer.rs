@@ -7,7 +7,7 @@ use super::{BreakerPolicy, BreakerRecording, Gate, gate::Refused, targets::Targe
 use crate::{
     classify::Side,
     observe::{Call, Observe, Observer},
-    rpc::{NameKind, Streaming},
+    rpc::{NameKind, Streaming, in_http_api},
 };
 
 /// The service that [`BreakerLayer`] makes.
@@ -107,10 +107,10 @@ fn target(request: &request::Parts) -> Option<(NameKind, &str)> {
     if let Some(app) = request.headers.get("dapr-app-id") {
         return Some((NameKind::AppId, app.to_str().ok()?));
     }
-    let path = request.uri.path();
-    if let Some(api) = path.strip_prefix("/v1.0/") {
+    if let Some(api) = in_http_api(request.uri.path()) {
         // `state/redis/key` -> `state/redis`: a store and a broker may have the same name.
-        let end = api.match_indices('/').nth(1).map_or(api.len(), |(end, _)| end);
+        let names = if api.starts_with("publish/bulk/") { 2 } else { 1 };
+        let end = api.match_indices('/').nth(names).map_or(api.len(), |(end, _)| end);
         return Some((NameKind::None, &api[..end]));
     }
     Some((NameKind::None, request.uri.authority()?.as_str()))

@@ -6,7 +6,7 @@ use http::{HeaderMap, Method, Request, header};
 use super::{InboundRetry, RetryPolicy, evidence::Evidence, kept::Carried, proto::Fields};
 use crate::{
     classify::Protocol,
-    rpc::{Rpc, Safety, Streaming},
+    rpc::{Rpc, Safety, Streaming, in_http_api},
 };
 
 /// In a request's extensions: this call may be repeated. Doing it twice leaves what doing it once leaves.
@@ -151,7 +151,7 @@ fn verb(body: &[u8]) -> Option<Method> {
 
 /// RFC 9110, section 9.2: safe and idempotent methods; and what Dapr's HTTP API does with them.
 fn safety_of_http<B>(request: &Request<B>) -> Safety {
-    let dapr = in_dapr(request.uri().path());
+    let dapr = in_http_api(request.uri().path());
     if dapr == Some("shutdown") {
         return Safety::Never;
     }
@@ -175,12 +175,6 @@ fn safety_of_http<B>(request: &Request<B>) -> Safety {
         Method::POST if dapr.is_some_and(|path| path.starts_with("publish/")) => Safety::Publish,
         _ => Safety::Effect,
     }
-}
-
-/// What of a path to Dapr's HTTP API is behind the version: `/v1.0/`, `/v1.0-alpha1/`, and the like.
-fn in_dapr(path: &str) -> Option<&str> {
-    let (stage, path) = path.strip_prefix("/v1.0")?.split_once('/')?;
-    (stage.is_empty() || stage.starts_with('-')).then_some(path)
 }
 
 fn is_conditional(headers: &HeaderMap) -> bool {

@@ -39,6 +39,12 @@ mod row;
 mod table;
 pub(crate) mod wire;
 
+/// What of a path to Dapr's HTTP API is behind the version: `/v1.0/`, `/v1.0-alpha1/`, and the like.
+pub(crate) fn in_http_api(path: &str) -> Option<&str> {
+    let (stage, path) = path.strip_prefix("/v1.0")?.split_once('/')?;
+    (stage.is_empty() || stage.starts_with('-')).then_some(path)
+}
+
 pub use self::{
     class::{BuildingBlock, NameKind, Safety, Streaming},
     names::Names,
