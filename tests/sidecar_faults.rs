@@ -98,7 +98,8 @@ async fn a_connection_that_goes_away_finishes_what_it_has_begun() {
 /// What was sent before the cut arrives, and what was behind it does not.
 #[tokio::test]
 async fn a_connection_is_cut_where_it_was_asked_to() {
-    for (fault, has_message) in [(Fault::CutBehindHead, false), (Fault::CutBehindMessage, true)] {
+    let faults = [(Fault::HangUp, false), (Fault::CutBehindHead, false), (Fault::CutBehindMessage, true)];
+    for (fault, has_message) in faults {
         let (hub, sidecar, mut dapr) = start().await;
         dapr.save_state(save(7)).await.unwrap();
         hub.inject("GetState", fault.clone(), 1);

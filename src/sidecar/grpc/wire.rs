@@ -258,8 +258,14 @@ fn broken(shape: Shape, fault: &Fault) -> Response<Body> {
     }
     let end = match fault {
         Fault::HangUp => {
-            let cut = Err::<Frame<Bytes>, _>(std::io::Error::from(std::io::ErrorKind::ConnectionReset));
-            Body::new(StreamBody::new(tokio_stream::once(cut)).map_err(|error| Status::from_error(Box::new(error))))
+            let cut = futures_util::stream::once(async {
+                // A reset takes back the headers that have not been sent yet.
+                for _ in 0..8 {
+                    tokio::task::yield_now().await;
+                }
+                Err::<Frame<Bytes>, _>(std::io::Error::from(std::io::ErrorKind::ConnectionReset))
+            });
+            Body::new(StreamBody::new(cut).map_err(|error| Status::from_error(Box::new(error))))
         }
         Fault::BadStatus(text) => {
             let trailers = HeaderMap::from_iter([(HeaderName::from_static(STATUS), headers::value(text))]);
