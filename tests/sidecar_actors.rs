@@ -22,7 +22,7 @@ use http_body_util::{BodyExt as _, Full};
 use hyper_util::rt::TokioIo;
 use prost_types::Any;
 use serde_json::{Value, json};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep};
 use tonic::Code;
@@ -1113,9 +1113,11 @@ async fn a_configuration_that_cannot_be_read_hosts_nothing() {
 
 #[tokio::test(start_paused = true)]
 async fn calls_wait_until_the_app_was_asked() {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let port = listener.local_addr().unwrap().port();
-    drop(listener);
+    // Nobody listens there, and nobody else is given the port.
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.set_reuseaddr(true).unwrap();
+    socket.bind(([127, 0, 0, 1], 0).into()).unwrap();
+    let port = socket.local_addr().unwrap().port();
     let hub = Hub::builder().build();
     let sidecar = hub.app("host").app_port(port).start().await.unwrap();
     let mut dapr = DaprClient::connect(sidecar.grpc_endpoint()).await.unwrap();

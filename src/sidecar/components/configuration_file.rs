@@ -99,3 +99,30 @@ fn parse(text: &[u8]) -> Result<BTreeMap<String, String>, String> {
     };
     members.into_iter().map(scalar).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_that_is_broken_or_gone_changes_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("items.json");
+        fs::write(&path, r#"{"colour": "blue"}"#).unwrap();
+        let (file, store) = (ConfigurationFile::new(path.clone()), ConfigurationStore::default());
+        let colour = || store.get(&[]).get("colour").map(|item| item.value.clone());
+        file.refresh(&store);
+        assert_eq!(colour().as_deref(), Some("blue"));
+        for broken in [r#"{"colour": "#, "", "[]", r#"{"colour": {}}"#] {
+            fs::write(&path, broken).unwrap();
+            file.refresh(&store);
+            assert_eq!(colour().as_deref(), Some("blue"), "{broken}");
+        }
+        fs::remove_file(&path).unwrap();
+        file.refresh(&store);
+        assert_eq!(colour().as_deref(), Some("blue"));
+        fs::write(&path, r#"{"colour": "red"}"#).unwrap();
+        file.refresh(&store);
+        assert_eq!(colour().as_deref(), Some("red"));
+    }
+}
