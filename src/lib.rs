@@ -131,6 +131,7 @@ pub mod trace;
 mod bound;
 mod error;
 mod intern;
+mod refusable;
 mod semconv;
 mod spans;
 mod timer;

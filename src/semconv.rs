@@ -110,11 +110,16 @@ pub(crate) fn protocol_version(version: http::Version) -> Option<&'static str> {
 
 /// `server.port` of a client's request: what the URI says, or its scheme means.
 pub(crate) fn port_of(uri: &http::Uri) -> Option<u16> {
-    uri.port_u16().or(match uri.scheme_str() {
-        Some("http") => Some(80),
-        Some("https") => Some(443),
+    uri.port_u16().or_else(|| default_port(uri)?.parse().ok())
+}
+
+/// What a scheme means.
+pub(crate) fn default_port(uri: &http::Uri) -> Option<&'static str> {
+    match uri.scheme_str() {
+        Some("http") => Some("80"),
+        Some("https") => Some("443"),
         _ => None,
-    })
+    }
 }
 
 /// At most `max` bytes of a text, cut between characters.

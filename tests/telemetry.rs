@@ -106,12 +106,7 @@ async fn a_disabled_sdk_records_nothing_and_everything_works() {
 #[tokio::test]
 async fn the_spans_of_the_crates_underneath_are_not_exported() {
     // They cover the exporter's own connection: exporting them would make new ones for ever.
-    let spans = SpanRecorder::new();
-    let telemetry = Telemetry::builder("app")
-        .with_span_processor(SimpleSpanProcessor::new(spans.exporter("app")))
-        .only_if_configured()
-        .build()
-        .unwrap();
+    let (telemetry, spans) = recorded();
     let subscriber = tracing_subscriber::registry().with(telemetry.tracing_layer());
     tracing::subscriber::with_default(subscriber, || {
         let _mine = tracing::info_span!("mine").entered();
@@ -127,12 +122,7 @@ async fn the_spans_of_the_crates_underneath_are_not_exported() {
 
 #[tokio::test]
 async fn a_request_that_is_a_span_of_tracing_too_is_exported_once() {
-    let spans = SpanRecorder::new();
-    let telemetry = Telemetry::builder("app")
-        .with_span_processor(SimpleSpanProcessor::new(spans.exporter("app")))
-        .only_if_configured()
-        .build()
-        .unwrap();
+    let (telemetry, spans) = recorded();
     let layer = TraceLayer::server().with_tracer_provider(telemetry.tracer_provider().unwrap());
     let app = Router::new().route("/", get(async || "here")).layer(layer.with_tracing_span(tracing::Level::INFO));
     let subscriber = tracing_subscriber::registry().with(telemetry.tracing_layer());
@@ -219,6 +209,14 @@ async fn an_https_collector_is_spoken_to_in_tls_or_refused_at_once() {
 }
 
 // ===== helpers =====
+
+/// Telemetry whose spans are kept here, and exported nowhere else.
+fn recorded() -> (Telemetry, SpanRecorder) {
+    let spans = SpanRecorder::new();
+    let processor = SimpleSpanProcessor::new(spans.exporter("app"));
+    let telemetry = Telemetry::builder("app").with_span_processor(processor).only_if_configured().build().unwrap();
+    (telemetry, spans)
+}
 
 /// A span processor that never comes to its end, until it is let go.
 #[derive(Debug)]

@@ -8,7 +8,11 @@ use http::Request;
 use tonic::codegen::StdError;
 use tower_service::Service;
 
-use super::{BreakerOpen, ResponseFuture};
+use super::BreakerOpen;
+use crate::refusable;
+
+/// The response future of [`Gate`].
+pub type ResponseFuture<F> = refusable::ResponseFuture<F, BreakerOpen>;
 
 /// Left in the extensions of a request that is not to be sent.
 #[derive(Debug, Clone)]

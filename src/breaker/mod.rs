@@ -43,7 +43,6 @@
 
 mod circuit;
 mod error;
-mod future;
 mod gate;
 mod layer;
 mod policy;
@@ -52,8 +51,7 @@ mod targets;
 
 pub use self::{
     error::BreakerOpen,
-    future::ResponseFuture,
-    gate::Gate,
+    gate::{Gate, ResponseFuture},
     layer::{Breaker, BreakerLayer},
     policy::BreakerPolicy,
     recording::BreakerRecording,

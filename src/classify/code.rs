@@ -72,7 +72,7 @@ pub(super) fn code_of_http_status(status: StatusCode) -> Code {
 
 /// Does the server side of a gRPC call count this code as its own error?
 /// Source: OpenTelemetry semantic conventions 1.44, *gRPC*: all other codes blame the caller.
-pub(super) fn is_server_error(code: Code) -> bool {
+pub(crate) fn is_server_error(code: Code) -> bool {
     matches!(
         code,
         Code::Unknown

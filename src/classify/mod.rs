@@ -30,7 +30,10 @@ mod outcome;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use self::failure::{as_dyn_error, chain, was_waiting};
+pub(crate) use self::{
+    code::is_server_error,
+    failure::{as_dyn_error, chain, was_waiting},
+};
 pub use self::{
     code::{code_name, http_status_text},
     failure::Failure,

@@ -80,8 +80,9 @@ impl Key {
         }
         if is_client && !shared.has_server() {
             key.parts.server = call.uri().host().map(|host| {
-                let port = semconv::port_of(call.uri()).map(Decimal::new);
-                shared.servers.number(host, port.as_ref().map_or("", Decimal::as_str))
+                let port = call.uri().port();
+                let port = port.as_ref().map(|port| port.as_str()).or(semconv::default_port(call.uri()));
+                shared.servers.number(host, port.unwrap_or_default())
             });
         }
         key
@@ -191,30 +192,6 @@ impl Key {
         let (key, name) = (name_key(self.rpc?)?, self.parts.name?);
         let name = shared.names.text(name).map_or(semconv::OTHER, |(name, _)| name);
         Some(KeyValue::new(key, name.to_owned()))
-    }
-}
-
-/// A number as text, without an allocation.
-struct Decimal {
-    digits: [u8; 5],
-    start: usize,
-}
-
-impl Decimal {
-    fn new(mut number: u16) -> Self {
-        let (mut digits, mut start) = ([0; 5], 5);
-        loop {
-            start -= 1;
-            digits[start] = b'0' + (number % 10) as u8;
-            number /= 10;
-            if number == 0 {
-                return Self { digits, start };
-            }
-        }
-    }
-
-    fn as_str(&self) -> &str {
-        std::str::from_utf8(&self.digits[self.start..]).unwrap_or_default()
     }
 }
 

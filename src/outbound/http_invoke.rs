@@ -1,17 +1,12 @@
-use std::{
-    future::Future,
-    pin::Pin,
-    task::{Context, Poll},
-};
+use std::task::{Context, Poll};
 
 use http::{HeaderName, Request, Uri, header::HOST};
-use pin_project_lite::pin_project;
 use tonic::codegen::StdError;
 use tower_layer::Layer;
 use tower_service::Service;
 
 use super::{HttpEndpoint, parts::climbs};
-use crate::{Error, error::INVOKE};
+use crate::{Error, error::INVOKE, refusable::ResponseFuture};
 
 /// The header by which daprd's HTTP server takes a request for one to another app, whatever its path says.
 const APP_ID: HeaderName = HeaderName::from_static("dapr-app-id");
@@ -106,7 +101,7 @@ where
 {
     type Response = S::Response;
     type Error = StdError;
-    type Future = ResponseFuture<S::Future>;
+    type Future = ResponseFuture<S::Future, Error>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), StdError>> {
         self.inner.poll_ready(cx).map_err(Into::into)
@@ -115,45 +110,11 @@ where
     fn call(&mut self, mut request: Request<B>) -> Self::Future {
         match self.layer.uri(request.uri()) {
             Ok(uri) => *request.uri_mut() = uri,
-            Err(error) => return ResponseFuture::Refused { error: Some(error) },
+            Err(error) => return ResponseFuture::refused(error),
         }
         // The client's own, for the host that it believed to speak to.
         request.headers_mut().remove(HOST);
         request.headers_mut().remove(APP_ID);
-        ResponseFuture::Sent { inner: self.inner.call(request) }
-    }
-}
-
-pin_project! {
-    /// The response future of [`HttpInvoke`].
-    #[project = ResponseFutureProj]
-    #[derive(Debug)]
-    pub enum ResponseFuture<F> {
-        /// Polls the call.
-        Sent {
-            #[pin]
-            inner: F,
-        },
-        /// Polls nothing: the call was not made.
-        Refused {
-            error: Option<Error>,
-        },
-    }
-}
-
-impl<F, T, E> Future for ResponseFuture<F>
-where
-    F: Future<Output = Result<T, E>>,
-    E: Into<StdError>,
-{
-    type Output = Result<T, StdError>;
-
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        match self.project() {
-            ResponseFutureProj::Sent { inner } => inner.poll(cx).map_err(Into::into),
-            ResponseFutureProj::Refused { error } => {
-                Poll::Ready(Err(error.take().expect("a future is polled to its end once").into()))
-            }
-        }
+        ResponseFuture::called(self.inner.call(request))
     }
 }

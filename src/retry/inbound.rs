@@ -6,7 +6,7 @@ use tonic::Code;
 
 use super::{Backoff, Budget, RetryPolicy};
 use crate::{
-    classify::Protocol,
+    classify::{Protocol, is_server_error},
     event::Limits,
     rpc::{Rpc, Streaming},
 };
@@ -175,7 +175,11 @@ pub fn asks_for_retry(head: &response::Parts, body: &[u8]) -> bool {
 
     match Protocol::of(&head.headers) {
         Protocol::Grpc => match head.headers.get("grpc-status") {
-            Some(code) => is_own_fault(Code::from_bytes(code.as_bytes())),
+            Some(code) => {
+                let code = Code::from_bytes(code.as_bytes());
+                // There is no handler to run again.
+                is_server_error(code) && code != Code::Unimplemented
+            }
             // One message, not compressed, with field 1 (a number) = 1.
             None => body == b"\0\0\0\0\x02\x08\x01",
         },
@@ -185,11 +189,6 @@ pub fn asks_for_retry(head: &response::Parts, body: &[u8]) -> bool {
         }
         Protocol::Http => false,
     }
-}
-
-/// What gRPC has for a 5xx. Not `UNIMPLEMENTED`: there is no handler.
-const fn is_own_fault(code: Code) -> bool {
-    matches!(code, Code::Unavailable | Code::Internal | Code::Unknown | Code::DeadlineExceeded | Code::DataLoss)
 }
 
 /// Puts this head on a response, and gives what it had.

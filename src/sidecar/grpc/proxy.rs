@@ -16,6 +16,7 @@ use tonic::{Code, Status};
 
 use super::status;
 use super::wire::{self, STATUS};
+use crate::classify::chain;
 use crate::propagation::TraceParent;
 use crate::sidecar::app::App;
 use crate::sidecar::baggage::BAGGAGE;
@@ -121,8 +122,7 @@ fn ended(body: Incoming, span: Option<OpenSpan>) -> Body {
 
 /// The reason, where the app has reset the stream.
 fn reset(error: &(dyn Error + 'static)) -> Option<h2::Reason> {
-    let mut errors = std::iter::successors(Some(error), |error: &&(dyn Error + 'static)| Error::source(*error));
-    let reset = errors.find_map(|error| error.downcast_ref::<h2::Error>())?;
+    let reset = chain(error).find_map(|error| error.downcast_ref::<h2::Error>())?;
     reset.is_reset().then(|| reset.reason()).flatten()
 }
 

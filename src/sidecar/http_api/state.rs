@@ -143,14 +143,15 @@ pub(super) async fn transaction(call: &Call, store: &str) -> Answer {
     check_store(call, store).await?;
     let transaction: Transaction =
         go_json::from_slice(&call.body).map_err(|error| deserializing(&Refusal::of_json(&error)))?;
+    let of_query = call.metadata();
     let operations = transaction.operations.into_iter().map(|operation| TransactionalStateOperation {
         operation_type: operation.operation,
-        request: Some(operation.request.into_proto(&call.metadata())),
+        request: Some(operation.request.into_proto(&of_query)),
     });
+    let operations = operations.collect();
     let mut metadata = transaction.metadata.unwrap_or_default();
-    metadata.extend(call.metadata());
-    let request =
-        ExecuteStateTransactionRequest { store_name: store.to_owned(), operations: operations.collect(), metadata };
+    metadata.extend(of_query);
+    let request = ExecuteStateTransactionRequest { store_name: store.to_owned(), operations, metadata };
     let done = state::transaction(&call.app, call.request(request)).await;
     done.map(|_| empty()).map_err(|status| Refusal::of_status(&call.app, &status))
 }

@@ -1,14 +1,12 @@
 //! From the broker to the app (`dapr/dapr:pkg/runtime/subscription`).
 
 use std::collections::BTreeMap;
-use std::future::poll_fn;
-use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::pin::pin;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
-use std::task::Poll;
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures_util::FutureExt as _;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 
@@ -146,13 +144,8 @@ impl Worker {
 
 /// The end of a delivery, or `None` when it panicked: one bad event does not end a subscription.
 pub(super) async fn caught<T>(delivery: impl Future<Output = T>) -> Option<T> {
-    let mut delivery = pin!(delivery);
     // What a panic leaves half done is dropped with the delivery.
-    poll_fn(|cx| match catch_unwind(AssertUnwindSafe(|| delivery.as_mut().poll(cx))) {
-        Ok(poll) => poll.map(Some),
-        Err(_) => Poll::Ready(None),
-    })
-    .await
+    AssertUnwindSafe(delivery).catch_unwind().await.ok()
 }
 
 /// Metadata of a message as the broker keeps it.

@@ -210,13 +210,10 @@ pub(in crate::sidecar) fn is_raw(value: Option<&String>) -> Result<bool, String>
 /// Metadata `ttl` or `ttlInSeconds`: whole seconds above zero, or a duration as Go writes it, such as a bare zero.
 fn time_to_live(metadata: &HashMap<String, String>) -> Option<Duration> {
     let text = lookup(metadata, "ttl").or_else(|| lookup(metadata, "ttlInSeconds"))?;
-    if matches!(text, "0" | "+0" | "-0") {
-        return Some(Duration::ZERO);
+    match text.parse::<i64>() {
+        Ok(seconds @ 1..) => Some(Duration::from_secs(seconds.unsigned_abs())),
+        _ => duration::of_go(text),
     }
-    if let Ok(seconds) = text.parse::<i64>() {
-        return u64::try_from(seconds).ok().filter(|seconds| *seconds > 0).map(Duration::from_secs);
-    }
-    duration::of_go(text)
 }
 
 /// Ignores the case of the key, as daprd does; the key as written first.

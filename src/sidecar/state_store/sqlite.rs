@@ -21,6 +21,7 @@ use uuid::Uuid;
 use super::{Change, Entry, StoreError, Write};
 use crate::sidecar::clock::{after, rfc3339};
 use crate::sidecar::duration;
+use crate::sidecar::truth::is_truthy;
 
 /// As SQLite writes UTC, with fractions: in the order of time, and readable by daprd.
 const TIMESTAMP: &str = "%Y-%m-%d %H:%M:%S%.3f";
@@ -83,7 +84,7 @@ impl Settings {
                     settings.busy_timeout =
                         span.ok_or_else(|| format!("busyTimeout {value:?} is not a span of time"))?;
                 }
-                "disablewal" => settings.has_wal = !is_true(value),
+                "disablewal" => settings.has_wal = !is_truthy(value),
                 "keyprefix" if value.eq_ignore_ascii_case("appid") => {}
                 _ if IGNORED.iter().any(|known| name.eq_ignore_ascii_case(known)) => {}
                 _ if strict => return Err(format!("metadata {name:?} with the value {value:?} is not known here")),
@@ -272,9 +273,4 @@ fn path_of(connection: &str) -> Result<PathBuf, String> {
 fn is_identifier(text: &str) -> bool {
     let allowed = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
     text.bytes().all(allowed) && text.starts_with(|char: char| !char.is_ascii_digit())
-}
-
-/// What Go and daprd take for true.
-fn is_true(text: &str) -> bool {
-    ["1", "t", "true", "y", "yes", "on"].contains(&text.trim().to_ascii_lowercase().as_str())
 }

@@ -1,3 +1,5 @@
+//! The response future of a service that may refuse a request in place of the one inside of it.
+
 use std::{
     future::Future,
     pin::Pin,
@@ -7,45 +9,44 @@ use std::{
 use pin_project_lite::pin_project;
 use tonic::codegen::StdError;
 
-use super::BreakerOpen;
-
 pin_project! {
-    /// The response future of [`Gate`](super::Gate).
+    /// Ends as the inner service's future, or with why the request was not handed to it.
     #[derive(Debug)]
-    pub struct ResponseFuture<F> {
+    pub struct ResponseFuture<F, R> {
         #[pin]
-        state: State<F>,
+        state: State<F, R>,
     }
 }
 
 pin_project! {
     #[project = StateProj]
     #[derive(Debug)]
-    enum State<F> {
+    enum State<F, R> {
         Called {
             #[pin]
             future: F,
         },
         Refused {
-            error: Option<BreakerOpen>,
+            error: Option<R>,
         },
     }
 }
 
-impl<F> ResponseFuture<F> {
-    pub(super) const fn called(future: F) -> Self {
+impl<F, R> ResponseFuture<F, R> {
+    pub(crate) const fn called(future: F) -> Self {
         Self { state: State::Called { future } }
     }
 
-    pub(super) const fn refused(error: BreakerOpen) -> Self {
+    pub(crate) const fn refused(error: R) -> Self {
         Self { state: State::Refused { error: Some(error) } }
     }
 }
 
-impl<F, T, E> Future for ResponseFuture<F>
+impl<F, T, E, R> Future for ResponseFuture<F, R>
 where
     F: Future<Output = Result<T, E>>,
     E: Into<StdError>,
+    R: Into<StdError>,
 {
     type Output = Result<T, StdError>;
 
